@@ -1,0 +1,99 @@
+"""The conformance run: is a kernel right on everything that its op's description asks for?
+
+The same run judges our own rungs in the tests, a user's kernel file before it becomes a backend,
+and whatever else claims to compute an op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinytorch import ops
+from tinytorch.kernels.registry import Kernel
+from tinytorch.ops.spec import LAYOUTS, Array, Op, Params, Size
+from tinytorch.ops.verify import Check, expected_dtype, run_checked
+
+# Values that elementwise kernels must carry through as the reference does.
+SPECIALS = (np.nan, np.inf, 0.0, -0.0, 1e-40, -1e-40, 1e-30, 1.0, -1.0, 80.0, -80.0, 1e10, -1e10)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input that a kernel was tried on, and the judgement; `refused` is the kernel's reason."""
+
+    kernel: str
+    size: str
+    dtype: str
+    layout: str
+    params: str
+    with_out: bool
+    check: Check
+    refused: str | None = None
+
+    def __str__(self) -> str:
+        how = [self.kernel, self.size, self.dtype, self.layout, self.params]
+        how.append("out=" if self.with_out else "")
+        return f"{' '.join(part for part in how if part)}: {self.check.fault} {self.check.reason}"
+
+
+_NOT_RUN = Check(True, 0.0, "", "")
+
+
+def run(kernel: Kernel) -> Iterator[Case]:
+    """Yield the judgement of every case of the op's suite, one kernel call (or refusal) each."""
+    op = ops.get(kernel.op)
+    for params in op.variants:
+        for dtype in op.dtypes:
+            for size in op.sizes:
+                for layout in LAYOUTS:
+                    yield from _try(kernel, op, size, dtype, layout, params)
+            yield from _try_specials(kernel, op, dtype, params)
+
+
+def _try(
+    kernel: Kernel, op: Op, size: Size, dtype: str, layout: str, params: Params
+) -> Iterator[Case]:
+    arrays = op.inputs(size.shapes, dtype, layout)
+    for with_out in (False, True):
+        yield _judge(kernel, op, arrays, params, with_out, (size.name, dtype, layout))
+
+
+def _try_specials(kernel: Kernel, op: Op, dtype: str, params: Params) -> Iterator[Case]:
+    """Elementwise ops also meet NaN, infinity, signed zeros, subnormals and large values."""
+    if not op.elementwise:
+        return
+    values = np.array(SPECIALS, dtype)
+    arrays = (values, values[::-1].copy())[: len(op.sizes[0].shapes)]
+    yield _judge(kernel, op, arrays, params, False, ("specials", dtype, "C"))
+
+
+def _judge(
+    kernel: Kernel,
+    op: Op,
+    arrays: tuple[Array, ...],
+    params: Params,
+    with_out: bool,
+    where: tuple[str, str, str],
+) -> Case:
+    described: dict[str, Any] = dict(
+        zip(("size", "dtype", "layout"), where, strict=True),
+        kernel=f"{kernel.op}/{kernel.name}",
+        params=op.params_text(params),
+        with_out=with_out,
+    )
+    refused = kernel.refuses(arrays)
+    if refused:
+        return Case(**described, check=_NOT_RUN, refused=refused)
+    out = None
+    if with_out:
+        shape = op.output_shape(tuple(a.shape for a in arrays), **params)
+        out = np.full(shape, 113, expected_dtype(op, arrays))
+    try:
+        check = run_checked(op, kernel.function, arrays, params, out)
+    except Exception as error:
+        check = Check(False, np.inf, "raised", f"{type(error).__name__}: {error}")
+    return Case(**described, check=check)

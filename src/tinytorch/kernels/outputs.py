@@ -1,0 +1,97 @@
+"""Where a kernel writes: a fresh aligned array, or the caller's `out` once it is known to fit.
+
+Compiled loops don't check bounds, so nothing reaches one before it has passed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tinytorch import ops
+from tinytorch.errors import InvalidValue, ShapeError
+from tinytorch.ops.spec import Array, Shape
+from tinytorch.ops.verify import expected_dtype
+
+_ALIGNMENT = 64
+_WORTH_ALIGNING = 1 << 15
+
+
+def aligned_empty(shape: Shape, dtype: Any) -> Array:
+    """Return an uninitialised array; large ones start on a 64-byte boundary, as SIMD stores like.
+
+    NumPy aligns to 16 bytes. Below 32 KiB the alignment costs more than it brings.
+    """
+    dtype = np.dtype(dtype)
+    plain = np.empty(shape, dtype)
+    if plain.nbytes < _WORTH_ALIGNING:
+        return plain
+    raw = np.empty(plain.nbytes + _ALIGNMENT, np.uint8)
+    start = -raw.__array_interface__["data"][0] % _ALIGNMENT
+    return raw[start : start + plain.nbytes].view(dtype).reshape(shape)
+
+
+def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params: Any) -> Array:
+    """Return the array to write the op's output into: `out` if it fits, or a fresh one.
+
+    Raises ShapeError or InvalidValue with both sides named when `out` does not fit.
+    """
+    described = ops.get(op)
+    shape = described.output_shape(tuple(a.shape for a in arrays), **params)
+    dtype = expected_dtype(described, arrays)
+    if out is None:
+        return aligned_empty(shape, dtype)
+    if not isinstance(out, np.ndarray) or out.dtype != dtype:
+        seen = out.dtype if isinstance(out, np.ndarray) else type(out).__name__
+        raise InvalidValue(f"{op}'s out must be an ndarray of {dtype}, got {seen}")
+    if out.shape != shape:
+        raise ShapeError(f"{op}'s out must have shape {shape}, got {out.shape}")
+    if not out.flags.writeable:
+        raise InvalidValue(f"{op}'s out is read-only: pass a writable array")
+    return out
+
+
+def flat_pass(
+    op: str,
+    loop: Callable[..., Any],
+    arrays: tuple[Array, ...],
+    out: Array | None,
+    **params: Any,
+) -> Array:
+    """Run a compiled one-dimensional `loop(*inputs, output)` over C-contiguous arrays of any rank.
+
+    `out` may have any strides, and may be one of the inputs.
+    """
+    out = destination(op, arrays, out, **params)
+    direct = out.flags.c_contiguous and not _partly_overlaps(out, arrays)
+    target = out if direct else np.empty(out.shape, out.dtype)
+    loop(*(a.reshape(-1) for a in arrays), target.reshape(-1))
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def row_pass(op: str, loop: Callable[..., Any], x: Array, out: Array | None) -> Array:
+    """Run a compiled `loop(rows, out_rows)` over a C-contiguous array as rows of its last axis.
+
+    As `flat_pass`, for loops that need whole rows; arrays without elements are left alone.
+    """
+    out = destination(op, (x,), out)
+    if not x.size:
+        return out
+    direct = out.flags.c_contiguous and not _partly_overlaps(out, (x,))
+    target = out if direct else np.empty(out.shape, out.dtype)
+    loop(x.reshape(-1, x.shape[-1]), target.reshape(-1, x.shape[-1]))
+    if target is not out:
+        out[...] = target
+    return out
+
+
+def _partly_overlaps(out: Array, arrays: tuple[Array, ...]) -> bool:
+    """Say whether writing `out` in order could overwrite an input not read yet."""
+    start = out.__array_interface__["data"][0]
+    return any(
+        np.may_share_memory(out, a) and a.__array_interface__["data"][0] != start for a in arrays
+    )

@@ -1,0 +1,142 @@
+"""Medians with exact intervals, paired comparison and verdicts: pure functions of numbers.
+
+Run times are skewed and have no known distribution, so everything here rests on order statistics
+alone: an interval for a median needs no model of the noise, only that samples are exchangeable.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tinytorch.errors import InvalidValue
+
+Verdict = Literal["faster", "slower", "same", "unresolved"]
+
+CONFIDENCE = 0.95
+# Ratios within this of 1 are the same for every practical purpose.
+SAME_MARGIN = 0.03
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A median and the bounds that hold the true median with at least `confidence`."""
+
+    low: float
+    median: float
+    high: float
+    confidence: float
+
+    @property
+    def relative_width(self) -> float:
+        """Return (high - low) / median, or inf where the median is 0."""
+        return (self.high - self.low) / self.median if self.median else math.inf
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the four numbers by name."""
+        return dict(vars(self))
+
+
+def _binomial_tail(n: int, k: int) -> float:
+    """Return P(X < k) for X ~ Binomial(n, 1/2)."""
+    return float(sum(math.comb(n, i) for i in range(k)) / 2**n)
+
+
+def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
+    """Return the median and its distribution-free interval (the inverted sign test).
+
+    The k-th smallest and k-th largest values enclose the true median with probability
+    1 - 2 P(Binomial(n, 1/2) < k); the largest k that keeps `confidence` is taken. With fewer than
+    six values even the extremes fall short of 95 %, and the interval says which confidence it has.
+    """
+    if not values:
+        raise InvalidValue("an interval needs at least one value, got none")
+    ordered = sorted(values)
+    n = len(ordered)
+    k = 1
+    while k < n // 2 and 1 - 2 * _binomial_tail(n, k + 1) >= confidence:
+        k += 1
+    held = max(0.0, 1 - 2 * _binomial_tail(n, k))
+    return Interval(ordered[k - 1], statistics.median(ordered), ordered[n - k], held)
+
+
+def ratio_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
+    """Return the median of baseline / candidate over pairs: how many times faster candidate is.
+
+    `baseline[i]` and `candidate[i]` must have been taken one right after the other.
+    """
+    if len(baseline) != len(candidate):
+        raise InvalidValue(
+            f"paired samples must be as many on both sides, got {len(baseline)} and "
+            f"{len(candidate)}"
+        )
+    return median_interval([b / c for b, c in zip(baseline, candidate, strict=True)])
+
+
+def verdict(ratio: Interval, margin: float = SAME_MARGIN) -> Verdict:
+    """Say what a ratio (baseline / candidate) proves about the candidate.
+
+    `same` when the whole interval is within `margin` of 1, `faster` or `slower` when it leaves 1
+    out, `unresolved` when the samples can't tell or are too few for the confidence asked.
+    """
+    if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
+        return "same"
+    if ratio.confidence < CONFIDENCE:
+        return "unresolved"
+    if ratio.low > 1:
+        return "faster"
+    if ratio.high < 1:
+        return "slower"
+    return "unresolved"
+
+
+@dataclass(frozen=True)
+class Criticism:
+    """A rule that a series of samples breaks, and what to do about it."""
+
+    rule: str
+    advice: str
+
+
+def criticise(seconds: Sequence[float], sample_seconds: float) -> tuple[Criticism, ...]:
+    """Return what makes a series of samples shaky; `sample_seconds` is one sample's whole length.
+
+    Outliers are reported and never dropped.
+    """
+    found = []
+    interval = median_interval(seconds)
+    if interval.confidence < CONFIDENCE:
+        found.append(Criticism("few samples", f"{len(seconds)} taken: give it a larger budget"))
+    if interval.relative_width > 0.1:
+        found.append(
+            Criticism(
+                "wide interval",
+                f"+-{interval.relative_width / 2:.0%}: close other programs or raise the budget",
+            )
+        )
+    worst = max(seconds)
+    if worst > 3 * interval.median:
+        found.append(
+            Criticism(
+                "outliers", f"slowest {worst / interval.median:.1f}x the median: busy machine"
+            )
+        )
+    half = len(seconds) // 2
+    if half >= 6:
+        first, last = median_interval(seconds[:half]), median_interval(seconds[-half:])
+        if first.low > last.high or last.low > first.high:
+            found.append(
+                Criticism(
+                    "drift",
+                    f"last half {last.median / first.median:.2f}x the first: clock speed or load "
+                    "changed; measure again",
+                )
+            )
+    if sample_seconds < 20e-6:
+        found.append(
+            Criticism("short samples", f"{sample_seconds:.1e} s each: near the clock's own cost")
+        )
+    return tuple(found)

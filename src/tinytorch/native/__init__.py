@@ -1,0 +1,1 @@
+"""Python to machine code: vector intrinsics, vector math, thread pools and the code cache."""

@@ -1,0 +1,135 @@
+"""`jit`: the one set of compile flags, and a cache that notices when any of our sources changed.
+
+Numba's own cache looks only at the file of the function it compiled: a kernel that inlines a
+changed `vmath.exp` would be served stale. Here the cache folder carries a hash of every source
+that compiled code can come from, so a change anywhere is a miss everywhere.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+import warnings
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+from tinytorch import config
+from tinytorch.native import threads
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# NOTE: no nnan/ninf, so NaN and infinity mean what they mean in NumPy; no reassoc, so a sum keeps
+# its order unless a kernel asks for REASSOCIATE (reductions need it to use vector registers).
+FLAGS = frozenset({"contract", "nsz", "arcp"})
+REASSOCIATE = FLAGS | {"reassoc"}
+
+_ISA_CPU = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "v128": "x86-64-v2"}
+_COMPILED_PACKAGES = ("native", "kernels", "measure", "fuse")
+
+
+def source_hash(paths: Iterable[Path]) -> str:
+    """Return 16 hex digits that change with the content or the name of any of the files."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(path.name.encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def folder() -> Path | None:
+    """Return where compiled code is kept, or None (with one warning) if that can't be written."""
+    package = Path(__file__).parent.parent
+    sources = [p for name in _COMPILED_PACKAGES for p in (package / name).rglob("*.py")]
+    path = config.cache_dir() / "numba" / source_hash(sources)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".writable"
+        probe.touch()
+        probe.unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(
+            f"compiled code can't be kept in {path} ({error.strerror}): every process will compile "
+            "again; set TINYTORCH_CACHE_DIR to a folder that can be written",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        return None
+    return path
+
+
+@functools.cache
+def numba() -> Any:
+    """Import Numba once, with thread pools prepared and the CPU target that config asks for."""
+    threads.prepare()
+    import numba as module
+
+    isa = config.get("TINYTORCH_ISA")
+    if isinstance(isa, str):
+        module.config.CPU_NAME = _ISA_CPU[isa]
+        module.config.CPU_FEATURES = ""
+    return module
+
+
+@overload
+def jit(function: F) -> F: ...
+@overload
+def jit(
+    *, parallel: bool = ..., flags: frozenset[str] = ..., inline: bool = ...
+) -> Callable[[F], F]: ...
+def jit(
+    function: F | None = None,
+    *,
+    parallel: bool = False,
+    flags: frozenset[str] = FLAGS,
+    inline: bool = False,
+) -> F | Callable[[F], F]:
+    """Compile a function at its first call, cached on disk, with NumPy's floating-point errors.
+
+    `parallel` lets `prange` use the threads that `native.threads` owns; `inline` is for scalar
+    helpers such as `vmath.exp` that must melt into the loop that calls them.
+    """
+    if function is None:
+        return functools.partial(jit, parallel=parallel, flags=flags, inline=inline)  # type: ignore[return-value]
+    module = numba()
+    cached = None if inline else folder()
+    previous = module.config.CACHE_DIR
+    if cached is not None:
+        module.config.CACHE_DIR = str(cached)
+    try:
+        # NOTE: with Numba's default error model, the zero-division check of a single `/` stops
+        # the loop from vectorising.
+        compiled: F = module.njit(
+            function,
+            parallel=parallel,
+            fastmath=set(flags),
+            error_model="numpy",
+            nogil=True,
+            cache=cached is not None,
+            forceinline=inline,
+        )
+    finally:
+        module.config.CACHE_DIR = previous
+    return compiled
+
+
+def compile_seconds(compiled: Any, *args: Any) -> float:
+    """Compile for the types of `args` now, and return the seconds that took (or loading took)."""
+    start = time.perf_counter()
+    compiled.compile(tuple(numba().typeof(arg) for arg in args))
+    return time.perf_counter() - start
+
+
+def assembly(compiled: Any, *args: Any) -> str:
+    """Return the machine code, as text, of a compiled function for the types of `args`.
+
+    It is compiled afresh, past the cache, whose entries don't carry their assembly.
+    """
+    module = numba()
+    options = dict(compiled.targetoptions, parallel=False)
+    fresh = module.njit(compiled.py_func, **{k: v for k, v in options.items() if k != "nopython"})
+    signature = tuple(module.typeof(arg) for arg in args)
+    fresh.compile(signature)
+    return str(fresh.inspect_asm(signature))

@@ -1,0 +1,145 @@
+"""The one owner of thread counts and pools: Numba's for our kernels, OpenBLAS's for the library's.
+
+Two pools on the same cores fight: after a call, the workers of each spin while they wait for the
+next, and the other pool's work has to wait for them. With the defaults, a small product followed
+by a small parallel kernel took 33 times the sum of both on two cores. OpenMP workers that sleep
+instead of spinning cure it, but only if the wish is in the environment before libgomp is loaded,
+so `prepare` runs before Numba is imported, and says so when it came too late.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tinytorch import config
+from tinytorch.errors import InvalidValue
+
+_WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+
+
+def _cgroup_quota() -> float:
+    """Return how many CPUs' worth of time the control group grants (inf without a limit)."""
+    with contextlib.suppress(OSError, ValueError):  # cgroup v2
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        if quota != "max":
+            return int(quota) / int(period)
+    with contextlib.suppress(OSError, ValueError):  # cgroup v1
+        folder = Path("/sys/fs/cgroup/cpu")
+        granted = int((folder / "cpu.cfs_quota_us").read_text())
+        if granted > 0:
+            return granted / int((folder / "cpu.cfs_period_us").read_text())
+    return math.inf
+
+
+@functools.cache
+def usable_cpus() -> int:
+    """Return the CPUs this process may use: its affinity mask, cut to its control group's quota."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = len(os.sched_getaffinity(0))
+    else:
+        allowed = os.cpu_count() or 1
+    return max(1, math.ceil(min(allowed, _cgroup_quota())))
+
+
+def _default() -> int:
+    chosen = config.get("TINYTORCH_NUM_THREADS")
+    return min(chosen, usable_cpus()) if isinstance(chosen, int) else usable_cpus()
+
+
+_current: int | None = None
+
+
+def num_threads() -> int:
+    """Return how many threads a kernel or a BLAS call may use now."""
+    global _current
+    if _current is None:
+        _current = _default()
+    return _current
+
+
+def _libgomp_loaded() -> bool:
+    with contextlib.suppress(OSError):
+        return "/libgomp.so" in Path("/proc/self/maps").read_text()
+    return False
+
+
+@functools.cache
+def prepare() -> None:
+    """Make the pools ready to live side by side; called once, before Numba is imported."""
+    wanted = os.environ.get("OMP_WAIT_POLICY", "").lower()
+    if _libgomp_loaded() and wanted != "passive" and usable_cpus() > 1:
+        warnings.warn(
+            "OpenMP was loaded before tinytorch's kernels, so its idle workers will spin and slow "
+            "down BLAS calls between kernels: import tinytorch's kernels first (`tinytorch.warmup"
+            "()`), or start Python with OMP_WAIT_POLICY=passive",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    if not wanted:
+        os.environ.update({k: v for k, v in _WAIT.items() if k not in os.environ})
+    # NOTE: Numba sizes its pool once, at import, by affinity alone; the quota is ours to apply.
+    os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cpus()))
+    if num_threads() < usable_cpus() or usable_cpus() < (os.cpu_count() or 1):
+        _apply(num_threads())
+
+
+@functools.cache
+def _blas() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    import numpy  # noqa: F401, ICN001  (its BLAS must be loaded to be found)
+
+    return ThreadpoolController().select(user_api="blas")
+
+
+def _apply(count: int) -> None:
+    for library in _blas().lib_controllers:
+        library.set_num_threads(count)
+    if "numba" in sys.modules:
+        import numba
+
+        numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+
+
+def set_num_threads(count: int) -> None:
+    """Let kernels and BLAS use `count` threads, 1 … `usable_cpus()`.
+
+    Raises InvalidValue for anything else.
+    """
+    global _current
+    if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= usable_cpus():
+        raise InvalidValue(
+            f"the number of threads must be an int from 1 to {usable_cpus()} (the CPUs this "
+            f"process may use), got {count!r}"
+        )
+    _current = count
+    _apply(count)
+
+
+@contextlib.contextmanager
+def use_threads(count: int) -> Iterator[None]:
+    """Use `count` threads inside the block, and the previous number after it."""
+    previous = num_threads()
+    set_num_threads(count)
+    try:
+        yield
+    finally:
+        set_num_threads(previous)
+
+
+def pools() -> list[dict[str, Any]]:
+    """Describe every thread pool loaded in this process (library, version, threads)."""
+    from threadpoolctl import threadpool_info
+
+    return [
+        {key: info.get(key) for key in ("internal_api", "version", "num_threads", "architecture")}
+        for info in threadpool_info()
+    ]

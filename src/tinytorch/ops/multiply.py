@@ -1,0 +1,26 @@
+"""multiply: x * y, broadcast."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tinytorch.ops.elementwise import (
+    binary_shape,
+    binary_sizes,
+    flops_per_element,
+    ladder_sizes,
+    roundings,
+)
+from tinytorch.ops.spec import Op
+
+OP = Op(
+    name="multiply",
+    signature="(…), (…) -> (…)",
+    reference=np.multiply,
+    output_shape=binary_shape,
+    flops=flops_per_element(1, binary_shape),
+    tolerance=roundings(1, "one rounding"),
+    sizes=binary_sizes(),
+    ladder=ladder_sizes(2),
+    elementwise=True,
+)

@@ -1,0 +1,140 @@
+"""Op: what to compute, what it costs and how close is close enough; described once, used by all.
+
+An op's file says everything about it: conformance tests, autotuner, profiler, roofline and ladder
+look it up here, and no second place states FLOPs, bytes, sizes or tolerance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinytorch.errors import InvalidValue, UnknownName
+
+Shape = tuple[int, ...]
+Shapes = tuple[Shape, ...]
+Params = Mapping[str, Any]
+Array = NDArray[Any]
+
+LAYOUTS = ("C", "F", "strided", "negative")
+FLOATS = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Size:
+    """One set of input shapes, with the name that a table shows."""
+
+    name: str
+    shapes: Shapes
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations (a multiply-add counts as two) and compulsory bytes moved."""
+
+    flops: int
+    bytes_moved: int
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far from the float64 reference an output may be, derived from rounding analysis.
+
+    `bound(reference, *inputs, **params)` returns, elementwise, the largest honest error in units
+    of the output type's eps (its unit in the last place of 1); `why` is the analysis in a sentence.
+    """
+
+    why: str
+    bound: Callable[..., Array]
+
+
+def wide(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array:
+    """Draw values without a mean over ten binades, so that dropped or doubled terms show."""
+    values = rng.standard_normal(shape) * np.exp2(rng.uniform(-6.0, 4.0, shape))
+    return np.asarray(values).astype(dtype)
+
+
+@dataclass(frozen=True)
+class Op:
+    """One operation.
+
+    name: what it is dispatched by; signature: its shapes in letters.
+    reference: plain NumPy in float64; never fast.
+    output_shape: shapes (and params) to the output's shape; raises ShapeError for a bad call.
+    flops: shapes (and params) to the floating-point operations done.
+    sizes: the suite that conformance runs; ladder: growing sizes for tables of speed.
+    variants: the params that conformance and benchmarks cover.
+    draw: how inputs are made from a random generator, a shape and a dtype.
+    output_dtype: None for the inputs' common type, or the name of a fixed one.
+    elementwise: each output element depends on the input elements at its place alone.
+    """
+
+    name: str
+    signature: str
+    reference: Callable[..., Any]
+    output_shape: Callable[..., Shape]
+    flops: Callable[..., int]
+    tolerance: Tolerance
+    sizes: tuple[Size, ...]
+    ladder: tuple[Size, ...]
+    variants: tuple[Params, ...] = ({},)
+    dtypes: tuple[str, ...] = FLOATS
+    draw: Callable[[np.random.Generator, Shape, np.dtype[Any]], Array] = wide
+    output_dtype: str | None = None
+    elementwise: bool = False
+
+    def cost(
+        self, shapes: Shapes, dtype: str | np.dtype[Any], params: Params | None = None
+    ) -> Cost:
+        """Return FLOPs and compulsory traffic: each input read once, each output written once."""
+        output = self.output_shape(shapes, **(params or {}))
+        out_dtype = np.dtype(self.output_dtype or dtype)
+        read = sum(math.prod(shape) for shape in shapes) * np.dtype(dtype).itemsize
+        written = math.prod(output) * out_dtype.itemsize
+        return Cost(self.flops(shapes, **(params or {})), read + written)
+
+    def inputs(
+        self, shapes: Shapes, dtype: str = "float32", layout: str = "C", seed: int = 0
+    ) -> tuple[Array, ...]:
+        """Return inputs that depend on nothing but the arguments."""
+        rng = np.random.default_rng([seed, *(n for shape in shapes for n in shape)])
+        drawn = (self.draw(rng, shape, np.dtype(dtype)) for shape in shapes)
+        return tuple(laid_out(array, layout) for array in drawn)
+
+    def size(self, name: str) -> Size:
+        """Return the size of that name, from the suite or the ladder."""
+        known = {size.name: size for size in (*self.ladder, *self.sizes)}
+        if name not in known:
+            raise UnknownName(f"size of {self.name}", name, known)
+        return known[name]
+
+    def params_text(self, params: Params) -> str:
+        """Return params as a table shows them: `approximate=tanh`, or nothing."""
+        return ",".join(f"{key}={value}" for key, value in sorted(params.items()))
+
+
+def laid_out(array: Array, layout: str) -> Array:
+    """Return the same values in another memory layout: C, F, strided or negative strides."""
+    if layout == "C":
+        return np.ascontiguousarray(array).reshape(array.shape)
+    if layout == "F":
+        return np.asarray(array, order="F")
+    if array.ndim == 0:
+        return array
+    if layout == "strided":
+        roomy = np.zeros(tuple(2 * n for n in array.shape), array.dtype)
+        view = roomy[tuple(slice(None, None, 2) for _ in array.shape)]
+        view[...] = array
+        return view
+    if layout == "negative":
+        reverse = tuple(slice(None, None, -1) for _ in array.shape)
+        return np.ascontiguousarray(array[reverse])[reverse]
+    raise InvalidValue(f"layout must be one of {', '.join(LAYOUTS)}, got {layout!r}")
