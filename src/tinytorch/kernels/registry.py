@@ -18,8 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import numpy as np
-
 from tinytorch import ops
 from tinytorch.errors import InvalidValue, UnknownName
 from tinytorch.ops.spec import FLOATS, Array
@@ -48,7 +46,9 @@ class Kernel:
 
     `function(*arrays, out=None, **params)` returns the output (`out` itself when given).
     `above` is the rung that this one changed by one idea. `reuses_out` says that the rung is meant
-    to be given a preallocated output: ladders and benchmarks then do so.
+    to be given a preallocated output: ladders and benchmarks then do so. `worthwhile_from` is the
+    size of the largest input, in elements, from which it pays for its start-up: backends with a
+    fixed order pass it over below that. `interpreted` rungs are slow enough to need small inputs.
     """
 
     op: str
@@ -59,6 +59,7 @@ class Kernel:
     support: Support = ANY
     reuses_out: bool = False
     interpreted: bool = False
+    worthwhile_from: int = 0
     source: Path = field(default=Path(), compare=False)
 
     def __call__(self, *arrays: Array, **keywords: Any) -> Any:
@@ -92,6 +93,7 @@ def kernel(
     support: Support = ANY,
     reuses_out: bool = False,
     interpreted: bool = False,
+    worthwhile_from: int = 0,
 ) -> Callable[[Callable[..., Any]], Kernel]:
     """Make the decorated function a rung of `op`'s ladder; see Kernel for what the options say.
 
@@ -115,6 +117,7 @@ def kernel(
             support=support,
             reuses_out=reuses_out,
             interpreted=interpreted,
+            worthwhile_from=worthwhile_from,
             source=Path(inspect.getfile(function)),
         )
 

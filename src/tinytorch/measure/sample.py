@@ -44,7 +44,7 @@ class Environment:
             cpu_model=seen.cpu_model,
             isa=seen.isa,
             usable_cpus=seen.usable_cpus,
-            threads=threads.num_threads(),
+            threads=threads.get_num_threads(),
             blas=seen.blas_text,
             versions=dict(seen.versions),
             os=seen.os,

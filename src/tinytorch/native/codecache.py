@@ -8,15 +8,15 @@ that compiled code can come from, so a change anywhere is a miss everywhere.
 from __future__ import annotations
 
 import functools
-import hashlib
 import time
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, overload
 
 from tinytorch import config
 from tinytorch.native import threads
+from tinytorch.native.sources import source_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,15 +27,6 @@ REASSOCIATE = FLAGS | {"reassoc"}
 
 _ISA_CPU = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "v128": "x86-64-v2"}
 _COMPILED_PACKAGES = ("native", "kernels", "measure", "fuse")
-
-
-def source_hash(paths: Iterable[Path]) -> str:
-    """Return 16 hex digits that change with the content or the name of any of the files."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(path.name.encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
 
 
 @functools.cache

@@ -57,7 +57,7 @@ def _default() -> int:
 _current: int | None = None
 
 
-def num_threads() -> int:
+def get_num_threads() -> int:
     """Return how many threads a kernel or a BLAS call may use now."""
     global _current
     if _current is None:
@@ -87,15 +87,14 @@ def prepare() -> None:
         os.environ.update({k: v for k, v in _WAIT.items() if k not in os.environ})
     # NOTE: Numba sizes its pool once, at import, by affinity alone; the quota is ours to apply.
     os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cpus()))
-    if num_threads() < usable_cpus() or usable_cpus() < (os.cpu_count() or 1):
-        _apply(num_threads())
+    if get_num_threads() < usable_cpus() or usable_cpus() < (os.cpu_count() or 1):
+        _apply(get_num_threads())
 
 
 @functools.cache
 def _blas() -> Any:
+    import numpy  # noqa: F401  (its BLAS must be loaded to be found)
     from threadpoolctl import ThreadpoolController
-
-    import numpy  # noqa: F401, ICN001  (its BLAS must be loaded to be found)
 
     return ThreadpoolController().select(user_api="blas")
 
@@ -127,7 +126,7 @@ def set_num_threads(count: int) -> None:
 @contextlib.contextmanager
 def use_threads(count: int) -> Iterator[None]:
     """Use `count` threads inside the block, and the previous number after it."""
-    previous = num_threads()
+    previous = get_num_threads()
     set_num_threads(count)
     try:
         yield

@@ -39,7 +39,7 @@ def _flops(shapes: Shapes) -> int:
 
 OP = Op(
     name="dot",
-    signature="(…), (…) -> ()",
+    signature="(...), (...) -> ()",
     reference=_reference,
     output_shape=equal_shapes,
     flops=_flops,

@@ -25,7 +25,7 @@ def _flops(shapes: Shapes) -> int:
 
 OP = Op(
     name="euclidean_distance",
-    signature="(…), (…) -> ()",
+    signature="(...), (...) -> ()",
     reference=_reference,
     output_shape=equal_shapes,
     flops=_flops,

@@ -47,7 +47,7 @@ def _bound(reference: Array, x: Array, **params: Any) -> Array:
 
 OP = Op(
     name="gelu",
-    signature="(…) -> (…)",
+    signature="(...) -> (...)",
     reference=_reference,
     output_shape=_output_shape,
     # x*x*x, 0.044715*, +x, *sqrt(2/pi), tanh, 1+, x*, 0.5*: nine, a transcendental counted as one.

@@ -19,7 +19,7 @@ def codes(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array
 
 OP = Op(
     name="int8_matmul",
-    signature="int8 (…, M, K) @ int8 (…, K, N) -> int32 (…, M, N)",
+    signature="int8 (..., M, K) @ int8 (..., K, N) -> int32 (..., M, N)",
     reference=np.matmul,
     output_shape=matmul.OP.output_shape,
     flops=matmul.OP.flops,

@@ -46,7 +46,7 @@ def _square(n: int) -> Size:
 
 OP = Op(
     name="matmul",
-    signature="(…, M, K) @ (…, K, N) -> (…, M, N)",
+    signature="(..., M, K) @ (..., K, N) -> (..., M, N)",
     reference=np.matmul,
     output_shape=_output_shape,
     flops=_flops,
@@ -71,8 +71,8 @@ OP = Op(
         Size("batched", ((3, 8, 9), (3, 9, 7))),
         Size("broadcast", ((2, 1, 5, 6), (3, 6, 4))),
     ),
-    ladder=tuple(_square(n) for n in (8, 32, 64, 128, 256, 512, 1024))
-    + (
+    ladder=(
+        *map(_square, (8, 32, 64, 128, 256, 512, 1024)),
         Size("tall-skinny", ((4096, 64), (64, 16))),
         Size("wide-flat", ((16, 64), (64, 4096))),
         Size("batch-32", ((32, 64, 64), (32, 64, 64))),

@@ -15,7 +15,7 @@ from tinytorch.ops.spec import Op
 
 OP = Op(
     name="multiply",
-    signature="(…), (…) -> (…)",
+    signature="(...), (...) -> (...)",
     reference=np.multiply,
     output_shape=binary_shape,
     flops=flops_per_element(1, binary_shape),

@@ -20,7 +20,7 @@ def _reference(x: Array) -> Array:
 
 OP = Op(
     name="relu",
-    signature="(…) -> (…)",
+    signature="(...) -> (...)",
     reference=_reference,
     output_shape=unary_shape,
     flops=flops_per_element(1),

@@ -43,7 +43,7 @@ def _flops(shapes: Shapes) -> int:
 
 OP = Op(
     name="softmax",
-    signature="(…, C) -> (…, C)",
+    signature="(..., C) -> (..., C)",
     reference=_reference,
     output_shape=_output_shape,
     flops=_flops,

@@ -7,6 +7,7 @@ look it up here, and no second place states FLOPs, bytes, sizes or tolerance.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,6 +92,11 @@ class Op:
     output_dtype: str | None = None
     elementwise: bool = False
 
+    @property
+    def arity(self) -> int:
+        """How many arrays the op takes."""
+        return len(self.sizes[0].shapes)
+
     def cost(
         self, shapes: Shapes, dtype: str | np.dtype[Any], params: Params | None = None
     ) -> Cost:
@@ -110,11 +116,18 @@ class Op:
         return tuple(laid_out(array, layout) for array in drawn)
 
     def size(self, name: str) -> Size:
-        """Return the size of that name, from the suite or the ladder."""
-        known = {size.name: size for size in (*self.ladder, *self.sizes)}
-        if name not in known:
-            raise UnknownName(f"size of {self.name}", name, known)
-        return known[name]
+        """Return the size of that name, or of the shapes that it spells: `300x200:200x100`.
+
+        Raises UnknownName when it is neither.
+        """
+        known = {size.name: size for size in (*self.sizes, *self.ladder)}
+        if name in known:
+            return known[name]
+        if re.fullmatch(r"\d+(x\d+)*(:\d+(x\d+)*)*", name) and name.count(":") == self.arity - 1:
+            spelled = (tuple(map(int, shape.split("x"))) for shape in name.split(":"))
+            return Size(name, tuple(spelled))
+        example = ":".join(["64x64"] * self.arity)
+        raise UnknownName(f"size of {self.name}", name, [*known, f"shapes such as {example}"])
 
     def params_text(self, params: Params) -> str:
         """Return params as a table shows them: `approximate=tanh`, or nothing."""

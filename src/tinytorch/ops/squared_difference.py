@@ -20,7 +20,7 @@ def _reference(x: Array, y: Array) -> Array:
 
 OP = Op(
     name="squared_difference",
-    signature="(…), (…) -> (…)",
+    signature="(...), (...) -> (...)",
     reference=_reference,
     output_shape=binary_shape,
     flops=flops_per_element(2, binary_shape),

@@ -20,7 +20,15 @@ def _shares(x, y, out, shares):
         loop(x[first:last], y[first:last], out[first:last])
 
 
-@kernel("add", above="compiled", support=CONTIGUOUS, reuses_out=True)
+@kernel("add", above="compiled", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 19)
 def parallel(x, y, out=None):
-    shares = threads.num_threads()
-    return flat_pass("add", lambda *flat: _shares(*flat, shares), (x, y,), out)
+    shares = threads.get_num_threads()
+    return flat_pass(
+        "add",
+        lambda a, b, c: _shares(a, b, c, shares),
+        (
+            x,
+            y,
+        ),
+        out,
+    )

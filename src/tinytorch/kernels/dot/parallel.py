@@ -22,7 +22,7 @@ def _block_sums(x, y, sums, zero):
         sums[block] = loop(x[first:last], y[first:last], zero)
 
 
-@kernel("dot", above="compiled", support=CONTIGUOUS)
+@kernel("dot", above="compiled", support=CONTIGUOUS, worthwhile_from=1 << 19)
 def parallel(x, y, out=None):
     out = destination("dot", (x, y), out)
     sums = np.empty(-(-x.size // BLOCK), x.dtype)

@@ -22,7 +22,7 @@ def _block_sums(x, y, sums, zero):
         sums[block] = loop(x[first:last], y[first:last], zero)
 
 
-@kernel("euclidean_distance", above="compiled", support=CONTIGUOUS)
+@kernel("euclidean_distance", above="compiled", support=CONTIGUOUS, worthwhile_from=1 << 19)
 def parallel(x, y, out=None):
     out = destination("euclidean_distance", (x, y), out)
     sums = np.empty(-(-x.size // BLOCK), x.dtype)

@@ -31,10 +31,8 @@ def _erf_shares(x, out, shares):
         erf_loop(x[first:last], out[first:last])
 
 
-@kernel("gelu", above="fused", support=CONTIGUOUS, reuses_out=True)
+@kernel("gelu", above="fused", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 16)
 def parallel(x, out=None, approximate="tanh"):
     loop = _tanh_shares if approximate == "tanh" else _erf_shares
-    shares = threads.num_threads()
-    return flat_pass(
-        "gelu", lambda a, b: loop(a, b, shares), (x,), out, approximate=approximate
-    )
+    shares = threads.get_num_threads()
+    return flat_pass("gelu", lambda a, b: loop(a, b, shares), (x,), out, approximate=approximate)

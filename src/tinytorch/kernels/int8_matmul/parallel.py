@@ -16,7 +16,9 @@ def _shares(a, b, out, shares):
         rows_of_product(a, b, out, share * M // shares, (share + 1) * M // shares)
 
 
-@kernel("int8_matmul", above="compiled", dtypes=("int8",), reuses_out=True)
+@kernel("int8_matmul", above="compiled", dtypes=("int8",), reuses_out=True, worthwhile_from=1 << 12)
 def parallel(a, b, out=None):
-    shares = threads.num_threads()
-    return each_product("int8_matmul", lambda x, y, z: _shares(x, y, z, shares), a, b, out, contiguous=True)
+    shares = threads.get_num_threads()
+    return each_product(
+        "int8_matmul", lambda x, y, z: _shares(x, y, z, shares), a, b, out, contiguous=True
+    )

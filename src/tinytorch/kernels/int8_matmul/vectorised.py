@@ -1,4 +1,4 @@
-"""NumPy on codes widened to int32: exact, but no BLAS takes integers, and the copies are fourfold."""
+"""NumPy on codes widened to int32: exact, but no BLAS takes integers, and the copies are large."""
 
 import numpy as np
 

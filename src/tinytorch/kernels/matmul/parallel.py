@@ -22,9 +22,9 @@ def product(a, b, out, shares):
 
 
 def _product(a, b, out):
-    product(a, b, out, threads.num_threads())
+    product(a, b, out, threads.get_num_threads())
 
 
-@kernel("matmul", above="tiled", reuses_out=True)
+@kernel("matmul", above="tiled", reuses_out=True, worthwhile_from=1 << 12)
 def parallel(a, b, out=None):
     return each_product("matmul", _product, a, b, out, contiguous=True)

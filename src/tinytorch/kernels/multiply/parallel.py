@@ -20,7 +20,15 @@ def _shares(x, y, out, shares):
         loop(x[first:last], y[first:last], out[first:last])
 
 
-@kernel("multiply", above="compiled", support=CONTIGUOUS, reuses_out=True)
+@kernel("multiply", above="compiled", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 19)
 def parallel(x, y, out=None):
-    shares = threads.num_threads()
-    return flat_pass("multiply", lambda *flat: _shares(*flat, shares), (x, y,), out)
+    shares = threads.get_num_threads()
+    return flat_pass(
+        "multiply",
+        lambda a, b, c: _shares(a, b, c, shares),
+        (
+            x,
+            y,
+        ),
+        out,
+    )

@@ -1,4 +1,4 @@
-"""One compiled loop. For a single operation NumPy has nothing left to fuse: this rung shows that."""
+"""One compiled loop. In a single operation nothing is left to fuse, and this rung shows it."""
 
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
@@ -13,6 +13,6 @@ def loop(x, out):
         out[i] = zero if v < zero else v
 
 
-@kernel("relu", above="inplace", support=CONTIGUOUS, reuses_out=True)
+@kernel("relu", above="inplace", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 14)
 def fused(x, out=None):
     return flat_pass("relu", loop, (x,), out)

@@ -5,9 +5,9 @@ It can gain no more than the bandwidth that the other cores add.
 
 from numba import prange
 
-from tinytorch.kernels.relu.fused import loop
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
+from tinytorch.kernels.relu.fused import loop
 from tinytorch.native import threads
 from tinytorch.native.codecache import jit
 
@@ -20,7 +20,7 @@ def _shares(x, out, shares):
         loop(x[first:last], out[first:last])
 
 
-@kernel("relu", above="fused", support=CONTIGUOUS, reuses_out=True)
+@kernel("relu", above="fused", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 19)
 def parallel(x, out=None):
-    shares = threads.num_threads()
-    return flat_pass("relu", lambda *flat: _shares(*flat, shares), (x,), out)
+    shares = threads.get_num_threads()
+    return flat_pass("relu", lambda a, b: _shares(a, b, shares), (x,), out)

@@ -16,7 +16,7 @@ def _shares(x, out, shares):
         rows_loop(x, out, share * rows // shares, (share + 1) * rows // shares)
 
 
-@kernel("softmax", above="fused", support=CONTIGUOUS, reuses_out=True)
+@kernel("softmax", above="fused", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 15)
 def parallel(x, out=None):
-    shares = threads.num_threads()
+    shares = threads.get_num_threads()
     return row_pass("softmax", lambda a, b: _shares(a, b, shares), x, out)

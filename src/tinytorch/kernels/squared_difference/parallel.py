@@ -5,9 +5,9 @@ Bound by memory, like every short elementwise loop on large arrays.
 
 from numba import prange
 
-from tinytorch.kernels.squared_difference.fused import loop
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
+from tinytorch.kernels.squared_difference.fused import loop
 from tinytorch.native import threads
 from tinytorch.native.codecache import jit
 
@@ -20,7 +20,21 @@ def _shares(x, y, out, shares):
         loop(x[first:last], y[first:last], out[first:last])
 
 
-@kernel("squared_difference", above="fused", support=CONTIGUOUS, reuses_out=True)
+@kernel(
+    "squared_difference",
+    above="fused",
+    support=CONTIGUOUS,
+    reuses_out=True,
+    worthwhile_from=1 << 19,
+)
 def parallel(x, y, out=None):
-    shares = threads.num_threads()
-    return flat_pass("squared_difference", lambda *flat: _shares(*flat, shares), (x, y,), out)
+    shares = threads.get_num_threads()
+    return flat_pass(
+        "squared_difference",
+        lambda a, b, c: _shares(a, b, c, shares),
+        (
+            x,
+            y,
+        ),
+        out,
+    )

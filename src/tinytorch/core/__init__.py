@@ -1,0 +1,1 @@
+"""The framework: what a TinyTorch program imports."""

@@ -1,0 +1,171 @@
+"""Charts as Vega-Lite specs, made with Altair: drawn alike as PNG and in the HTML report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tinytorch.measure.report import Spec
+from tinytorch.measure.roofline import Placement
+
+_WIDTH, _HEIGHT = 640, 380
+_INK, _SOFT, _LINE, _ACCENT = "#1d2430", "#5b6675", "#d9dee6", "#2a5bd7"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One ceiling of a roofline chart: horizontal (FLOP/s) or a slope (bytes/s), with its name."""
+
+    name: str
+    flops_per_s: float | None = None
+    bytes_per_s: float | None = None
+
+
+_ROOF_COLOURS = ("#1d2430", "#8a94a3", "#b3261e", "#d9702b", "#d9a72b", "#5f9e4d", "#3b8ea5")
+
+
+def _decades(low: float, high: float) -> list[float]:
+    """Return the powers of ten within a range, for ticks that don't crowd a logarithmic axis."""
+    return [10.0**e for e in range(math.ceil(math.log10(low)), math.floor(math.log10(high)) + 1)]
+
+
+def _data(values: list[dict[str, Any]]) -> Any:
+    import altair as alt
+
+    return alt.InlineData(values=values)
+
+
+def _finish(chart: Any) -> Spec:
+    # NOTE: `configure` replaces what the other configure_* methods set, so it comes first.
+    styled = (
+        chart.configure(font="sans-serif", background="white")
+        .configure_view(stroke=None)
+        .configure_axis(
+            labelColor=_SOFT,
+            titleColor=_INK,
+            titleFontWeight="normal",
+            gridColor="#eef1f5",
+            domainColor=_LINE,
+            tickColor=_LINE,
+        )
+        .configure_legend(labelColor=_SOFT, titleColor=_INK, titleFontWeight="normal")
+    )
+    spec: Spec = styled.to_dict()
+    return spec
+
+
+def _roof_rows(lines: Iterable[Line], peak: float, low: float, high: float) -> list[dict[str, Any]]:
+    rows = []
+    for line in lines:
+        if line.flops_per_s is not None:
+            ends = [(low, line.flops_per_s), (high, line.flops_per_s)]
+        else:
+            assert line.bytes_per_s is not None
+            ridge = peak / line.bytes_per_s
+            ends = [
+                (low, low * line.bytes_per_s),
+                (min(ridge, high), min(ridge, high) * line.bytes_per_s),
+            ]
+        rows += [{"roof": line.name, "x": x, "y": y / 1e9} for x, y in ends]
+    return rows
+
+
+def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> Spec:
+    """Draw kernels under their machine's ceilings, with the ladder as a path from rung to rung.
+
+    Axes: FLOP per byte of compulsory traffic, and GFLOP/s; both logarithmic.
+    """
+    import altair as alt
+
+    peak = max((line.flops_per_s for line in lines if line.flops_per_s), default=1e9)
+    intensities = [p.intensity for _, p in points]
+    ridges = [peak / line.bytes_per_s for line in lines if line.bytes_per_s]
+    low = min([*intensities, *ridges]) / 4
+    high = max([*intensities, *ridges]) * 4
+    placed: list[dict[str, Any]] = [
+        {
+            "kernel": name,
+            "x": p.intensity,
+            "y": p.flops_per_s / 1e9,
+            "attained": f"{100 * p.fraction:.3g} %",
+            "bound": p.bound,
+            "order": i,
+        }
+        for i, (name, p) in enumerate(points)
+    ]
+    floor = min([row["y"] for row in placed] or [1.0]) / 3
+    x = alt.X(
+        "x:Q",
+        title="arithmetic intensity (FLOP per byte of compulsory traffic)",
+        axis=alt.Axis(values=_decades(low, high), format="~g"),
+    ).scale(type="log", domain=[low, high], nice=False)
+    top = peak / 1e9 * 2
+    y = alt.Y(
+        "y:Q", title="GFLOP/s", axis=alt.Axis(values=_decades(floor, top), format="~g")
+    ).scale(type="log", domain=[floor, top], nice=False)
+    roofs = _data(_roof_rows(lines, peak, low, high))
+    roof = (
+        alt.Chart(roofs)
+        .mark_line(strokeWidth=1.6, clip=True)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("roof:N", title="measured ceiling").scale(
+                domain=[line.name for line in lines], range=list(_ROOF_COLOURS[: len(lines)])
+            ),
+        )
+    )
+    base = alt.Chart(_data(placed)).encode(x=x, y=y)
+    path = base.mark_line(color=_SOFT, strokeDash=[3, 3], strokeWidth=1).encode(order="order:Q")
+    dots = base.mark_point(filled=True, size=80, color=_ACCENT, opacity=1).encode(
+        tooltip=["kernel:N", "x:Q", "y:Q", "attained:N", "bound:N"]
+    )
+    labels = base.mark_text(align="left", dx=9, fontSize=11, color=_INK).encode(text="kernel:N")
+    return _finish((roof + path + dots + labels).properties(width=_WIDTH, height=_HEIGHT))
+
+
+def bars(
+    rows: Sequence[tuple[str, float]],
+    title: str,
+    *,
+    logarithmic: bool = False,
+    marked: str | None = None,
+) -> Spec:
+    """Draw one bar a row, in the given order; `marked` is drawn in the accent colour."""
+    import altair as alt
+
+    data = [{"name": n, "value": v, "text": f"{v:,.3g}", "marked": n == marked} for n, v in rows]
+    least = min((v for _, v in rows if v > 0), default=1.0)
+    scale = alt.Scale(type="log", domainMin=least / 2) if logarithmic else alt.Scale(zero=True)
+    base = alt.Chart(_data(data)).encode(
+        y=alt.Y("name:N", title=None, sort=None),
+        x=alt.X("value:Q", title=title, scale=scale),
+    )
+    colour = alt.condition("datum.marked", alt.value(_ACCENT), alt.value("#9db4ea"))
+    start = alt.X2Datum(least / 2) if logarithmic else alt.X2Datum(0)
+    drawn = base.mark_bar(height=16).encode(color=colour, x2=start, tooltip=["name:N", "value:Q"])
+    labels = base.mark_text(align="left", dx=5, color=_INK, fontSize=11).encode(text="text:N")
+    return _finish((drawn + labels).properties(width=_WIDTH - 80, height=26 * max(1, len(rows))))
+
+
+def lines(
+    rows: Sequence[tuple[str, float, float]], x_title: str, y_title: str, *, log_y: bool = True
+) -> Spec:
+    """Draw one line a series over a logarithmic x axis; rows are (series, x, y)."""
+    import altair as alt
+
+    data = [{"series": s, "x": x, "y": y} for s, x, y in rows]
+    order = list(dict.fromkeys(s for s, _, _ in rows))
+    chart = (
+        alt.Chart(_data(data))
+        .mark_line(point=True, strokeWidth=1.8)
+        .encode(
+            x=alt.X("x:Q", title=x_title).scale(type="log"),
+            y=alt.Y("y:Q", title=y_title).scale(type="log" if log_y else "linear"),
+            color=alt.Color("series:N", title=None, sort=order),
+            tooltip=["series:N", "x:Q", "y:Q"],
+        )
+    )
+    return _finish(chart.properties(width=_WIDTH, height=_HEIGHT))

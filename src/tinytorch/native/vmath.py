@@ -1,0 +1,342 @@
+"""exp, log, tanh, erf and their kin as scalar functions that loops turn into vector code.
+
+Call them inside a function compiled by `jit`, on a float32 or a float64: the arithmetic stays in
+that type. None has a branch, a table or a call, so `for i in range(n): out[i] = exp(x[i])` runs at
+the CPU's full vector width, which a call into the C library never does.
+
+All share one idea: split off a power of two exactly (x = n ln 2 + r, or x = 2^n m), use a short
+polynomial on what is left, put the power of two back through the exponent's bits. NaN, infinities,
+signed zeros, overflow and gradual underflow come out as in NumPy. The polynomials are minimax fits
+(Remez), weighted by what their error does to the result.
+
+Errors stated are the largest seen, in units in the last place (ulp): for float32 over all 2^32
+inputs, for float64 over many random and adversarial ones. `python tests/native/test_vmath.py`
+measures them again.
+"""
+
+from __future__ import annotations
+
+import math
+
+from tinytorch.native import codecache, simd
+from tinytorch.native.simd import constant, like, polynomial, select
+
+# NOTE: 'contract' lets a*b + c become one instruction, and the error bounds hold with or without
+# it. Not 'nsz', which would lose the sign of -0.0; not 'arcp', which makes float32 divisions
+# a reciprocal estimate.
+_helper = codecache.jit(inline=True, flags=frozenset({"contract"}))
+
+_SHIFT = constant(23, 52)  # bits of the stored significand
+_TWO_STORED = constant(2.0**23, 2.0**52)
+_BIAS = constant(127.0, 1023.0)  # of the exponent
+_INFINITY = constant(math.inf, math.inf)
+
+_LOG2_E = constant(math.log2(math.e), math.log2(math.e))
+# NOTE: the high part ends in zeros, so that n * _LN2_HIGH is exact for every n that occurs.
+_LN2_HIGH = constant(355 / 512, 6.93147180369123816490e-01)
+_LN2_LOW = constant(math.log(2) - 355 / 512, 1.90821492927058770002e-10)
+
+# NOTE: adding 1.5 * 2^23 (2^52) to a float32 (float64) rounds it to an integer, ties to even, and
+# leaves that integer in the low bits: cheaper than a conversion, which AVX2 lacks for int64. The
+# exponent's bias rides along, once or twice, so that one shift makes the bits a power of two.
+_ROUNDER = constant(1.5 * 2.0**23 + 127, 1.5 * 2.0**52 + 1023)
+_ROUNDER_TWICE = constant(1.5 * 2.0**23 + 254, 1.5 * 2.0**52 + 2046)
+
+# (e^r - 1 - r) / r^2 for |r| <= ln(2)/2
+_EXP_TAIL = polynomial(
+    (
+        0.4999999701976776,
+        0.1666654348373413,
+        0.04166720062494278,
+        0.008366546593606472,
+        0.0013882486382499337,
+    ),
+    (
+        0.5000000000000006,
+        0.16666666666666588,
+        0.041666666666576466,
+        0.008333333333389726,
+        0.0013888888931667467,
+        0.00019841269718733211,
+        2.4801505142309477e-05,
+        2.755740766201245e-06,
+        2.7626092976271357e-07,
+        2.5053784467289288e-08,
+    ),
+)
+
+
+@_helper
+def _at_least(x, low):
+    return select(x < low, low, x)  # a NaN stays
+
+
+@_helper
+def _at_most(x, high):
+    return select(x > high, high, x)
+
+
+@_helper
+def _power_of_two(biased):
+    """Return 2^n from an integer whose low bits hold n + bias."""
+    return simd.from_bits(simd.shift_left(biased, _SHIFT(biased)))
+
+
+@_helper
+def _split(x, rounder):
+    """Write x as n ln 2 + r; return bits that hold n and the rounder's bias, and e^r - 1."""
+    t = x * _LOG2_E(x) + rounder
+    n = t - rounder
+    r = (x - n * _LN2_HIGH(x)) - n * _LN2_LOW(x)
+    return simd.bits(t), r + r * r * _EXP_TAIL(r)
+
+
+# Outside these, exp has reached 0 and infinity.
+_EXP_LOWEST = constant(-104.0, -746.0)
+_EXP_HIGHEST = constant(89.0, 710.0)
+
+
+@_helper
+def exp(x):
+    """e^x."""
+    one = like(x, 1.0)
+    x = _at_most(_at_least(x, _EXP_LOWEST(x)), _EXP_HIGHEST(x))
+    biased_twice, m = _split(x, _ROUNDER_TWICE(x))
+    # NOTE: in two steps, for neither 2^128 nor 2^-149 is a normal float32.
+    half = simd.shift_right(biased_twice, 1)
+    rest = simd.integer_subtract(biased_twice, half)
+    return (one + m) * _power_of_two(half) * _power_of_two(rest)
+
+
+_EXPM1_LOWEST = constant(-20.0, -40.0)  # below, expm1 has reached -1
+
+
+@_helper
+def expm1(x):
+    """e^x - 1."""
+    clamped = _at_most(_at_least(x, _EXPM1_LOWEST(x)), _EXP_HIGHEST(x))
+    biased, m = _split(clamped, _ROUNDER(x))
+    # NOTE: 2^(n-1) and a doubling at the end, for 2^128 is not a float32; but a subnormal x must
+    # not be halved, and near 0 the answer is m itself.
+    scale = _power_of_two(simd.integer_subtract(biased, 1))
+    scaled = scale * m + (scale - like(x, 0.5))
+    return simd.copysign(select(abs(x) < like(x, 0.25), m, scaled + scaled), x)
+
+
+@_helper
+def _expm1_of_negative(x):
+    """e^x - 1 for -60 < x <= 0, but for the sign of a zero."""
+    biased, m = _split(x, _ROUNDER(x))
+    scale = _power_of_two(biased)
+    return scale * m + (scale - like(x, 1.0))
+
+
+@_helper
+def tanh(x):
+    """Hyperbolic tangent, as -t / (t + 2) with t = expm1(-2 |x|)."""
+    t = _expm1_of_negative(_at_least(like(x, -2.0) * abs(x), _EXPM1_LOWEST(x)))
+    return simd.copysign(t / (t + like(x, 2.0)), x)
+
+
+@_helper
+def sigmoid(x):
+    """1 / (1 + e^-x), written so that the small side keeps its digits: e^x / (1 + e^x)."""
+    one = like(x, 1.0)
+    e = exp(-abs(x))
+    return select(x < like(x, 0.0), e, one) / (one + e)
+
+
+_SQRT_HALF_BITS = constant(0x3F3504F3, 0x3FE6A09E667F3BCD)
+_ONE_BITS = constant(0x3F800000, 0x3FF0000000000000)
+_SIGNIFICAND = constant((1 << 23) - 1, (1 << 52) - 1)
+_SMALLEST_NORMAL = constant(2.0**-126, 2.0**-1022)
+
+# (log((1 + s) / (1 - s)) - 2 s) / s^3 as a function of s^2, for 1 + s = m (1 - s)
+_LOG_TAIL = polynomial(
+    (0.6666677594184875, 0.399774968624115, 0.2987309396266937),
+    (
+        0.6666666666666735,
+        0.39999999999411096,
+        0.2857142874326196,
+        0.22222198476020746,
+        0.18183569739586306,
+        0.15313903221254124,
+        0.14797508207103716,
+    ),
+)
+
+
+@_helper
+def _split_log(x):
+    """Write a normal x > 0 as 2^k m, sqrt(1/2) <= m < sqrt(2); return k + bias (as bits) and m."""
+    root = _SQRT_HALF_BITS(x)
+    shifted = simd.integer_add(simd.bits(x), simd.integer_subtract(_ONE_BITS(x), root))
+    m = simd.from_bits(simd.integer_add(simd.integer_and(shifted, _SIGNIFICAND(x)), root))
+    return simd.shift_right(shifted, _SHIFT(x)), m
+
+
+@_helper
+def _log_sum(k, f):
+    """Return k ln 2 + log(1 + f) for sqrt(1/2) <= 1 + f < sqrt(2), the small terms first."""
+    s = f / (like(f, 2.0) + f)
+    z = s * s
+    h = like(f, 0.5) * f * f
+    small = s * (h + z * _LOG_TAIL(z)) + k * _LN2_LOW(f)
+    return k * _LN2_HIGH(f) - ((h - small) - f)
+
+
+@_helper
+def _biased_to_float(biased):
+    two_stored = _TWO_STORED(biased)
+    return simd.from_bits(simd.integer_or(biased, simd.bits(two_stored))) - two_stored
+
+
+@_helper
+def _log_limits(x, value, zero_at):
+    """Put the limits in: infinity and NaN pass, -infinity at the zero, NaN below it."""
+    infinity = _INFINITY(x)
+    value = select(x < infinity, value, x)
+    value = select(x == zero_at, -infinity, value)
+    return select(x < zero_at, infinity - infinity, value)
+
+
+@_helper
+def log(x):
+    """Natural logarithm."""
+    one = like(x, 1.0)
+    tiny = x < _SMALLEST_NORMAL(x)
+    biased, m = _split_log(select(tiny, x * _TWO_STORED(x), x))
+    bias = select(tiny, _BIAS(x) + simd.like(x, _SHIFT(x)), _BIAS(x))
+    return _log_limits(x, _log_sum(_biased_to_float(biased) - bias, m - one), like(x, 0.0))
+
+
+@_helper
+def log1p(x):
+    """log(1 + x), with what 1 + x loses in rounding carried along."""
+    one = like(x, 1.0)
+    u = one + x
+    back = u - one
+    lost = (x - back) + (one - (u - back))
+    biased, m = _split_log(u)
+    shifted_k = simd.integer_subtract(simd.shift_left(biased, _SHIFT(x)), _ONE_BITS(x))
+    scale = simd.from_bits(simd.integer_subtract(_ONE_BITS(x), shifted_k))  # 2^-k
+    lost = select(x < _TWO_STORED(x) * like(x, 4.0), lost * scale, like(x, 0.0))
+    value = _log_sum(_biased_to_float(biased) - _BIAS(x), (m - one) + lost)
+    return simd.copysign(_log_limits(x, value, -one), x)
+
+
+_ERF_REACHES_ONE = constant(4.0, 6.0)
+
+# -log(erfc(y)) / y - 1 for 0 <= y <= 4 (6)
+_ERF_EXPONENT = polynomial(
+    (
+        0.1283791716078022,
+        0.6366193822034867,
+        0.1027778279863669,
+        -0.01915305413821401,
+        -0.0001604130970872093,
+        0.0016670416811863189,
+        -0.0006328421568375946,
+        0.00011764182149679041,
+        -9.256202269390054e-06,
+    ),
+    (
+        0.1283791670955125495,
+        0.63661977236759096173,
+        0.10277260330131578356,
+        -0.019128446993102238389,
+        -0.00020919485383474751149,
+        0.0016962076692317210109,
+        -0.00059013242708612742176,
+        0.000025904489241098158902,
+        0.000064420498592653976784,
+        -0.000029575718025383808535,
+        3.1697445564344129122e-6,
+        3.1328812680200319148e-6,
+        -2.0371182895824994443e-6,
+        5.7058448012131931828e-7,
+        -1.1682168853477614457e-8,
+        -6.5744783125276777932e-8,
+        3.4588690215297308701e-8,
+        -1.0774379526447226882e-8,
+        2.3607278178458553617e-9,
+        -3.761044344789291345e-10,
+        4.3021644966436977853e-11,
+        -3.3646450332763506074e-12,
+        1.6150118264539888873e-13,
+        -3.592504423370861968e-15,
+    ),
+)
+
+
+@_helper
+def _log_erfc(y):
+    y = _at_most(y, _ERF_REACHES_ONE(y))
+    return -(y + y * _ERF_EXPONENT(y))
+
+
+@_helper
+def erf(x):
+    """Error function, as 1 - exp(log(erfc(|x|))): one polynomial serves the whole range."""
+    return simd.copysign(_expm1_of_negative(_log_erfc(abs(x))), x)
+
+
+# 2^f for |f| <= 1/2
+_EXP2 = polynomial(
+    (
+        1.0000001192092896,
+        0.6931469440460205,
+        0.24022118747234344,
+        0.05550713464617729,
+        0.009675564244389534,
+        0.0013276428217068315,
+    ),
+    (
+        1.0,
+        0.6931471805599498,
+        0.24022650695908765,
+        0.05550410866445827,
+        0.009618129108035353,
+        0.0013333558228658814,
+        0.00015403529960528146,
+        1.5252658056279568e-05,
+        1.3215663001243562e-06,
+        1.020855009184457e-07,
+        7.037269270007082e-09,
+    ),
+)
+
+
+@_helper
+def _exp2(w):
+    """2^w for w between -bias (0 there) and bias + 1 (infinity there)."""
+    rounder = _ROUNDER(w)
+    t = w + rounder
+    return _EXP2(w - (t - rounder)) * _power_of_two(simd.bits(t))
+
+
+@_helper
+def gelu_erf(x):
+    """GELU: x/2 (1 + erf(x / sqrt(2))), with erfc for negative x so that nothing cancels."""
+    zero, half, one = like(x, 0.0), like(x, 0.5), like(x, 1.0)
+    y = abs(x) * like(x, math.sqrt(0.5))
+    tail = half * _exp2(_log_erfc(y) * _LOG2_E(x))
+    tail = select(y > _ERF_REACHES_ONE(x), zero, tail)
+    bounded = _at_least(x, -like(x, 2.0) * _ERF_REACHES_ONE(x))
+    return bounded * select(x > zero, one - tail, tail)
+
+
+_GELU_LINEAR = -2.0 * math.sqrt(2.0 / math.pi) * math.log2(math.e)
+_GELU_CUBIC = 0.044715 * _GELU_LINEAR
+# Where 2^w has overflowed to infinity, and where its exponent's bits have run down to 0.
+_GELU_LOWEST = constant(-10.06, -21.1597)
+_GELU_HIGHEST = constant(10.031, 21.1526)
+
+
+@_helper
+def gelu_tanh(x):
+    """GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as x / (1 + 2^w), w cubic in x."""
+    x = _at_least(x, _GELU_LOWEST(x))
+    y = _at_most(x, _GELU_HIGHEST(x))
+    w = y * (like(x, _GELU_LINEAR) + like(x, _GELU_CUBIC) * (y * y))
+    return x / (like(x, 1.0) + _exp2(w))

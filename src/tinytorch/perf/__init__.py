@@ -1,0 +1,1 @@
+"""The optimisation modules, under their historical names."""
