@@ -22,6 +22,8 @@ def _positive(text: str) -> int:
 
 def _flag(text: str) -> bool:
     words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in words:
+        raise ValueError("must be 1 or 0")
     return words[text.lower()]
 
 
@@ -82,7 +84,7 @@ def get(name: str) -> object | None:
         return None
     try:
         return switch.parse(text)
-    except (ValueError, KeyError) as error:
+    except ValueError as error:
         raise InvalidValue(f"{name}={text!r} can't be used ({error}): {switch.help}") from error
 
 

@@ -6,9 +6,12 @@ first call unless TINYTORCH_TUNE=1 asks for it.
 
 from __future__ import annotations
 
-from tinytorch import config
+import warnings
+
+from tinytorch import config, ops
 from tinytorch.backends.builtin import SizedBackend
-from tinytorch.backends.tuning import Table, key_for
+from tinytorch.backends.tuning import Entry, Table, key_for
+from tinytorch.errors import MeasurementError
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
 from tinytorch.ops.spec import Array, Params
@@ -24,6 +27,11 @@ UNTUNED_ORDER = (
     "unfused",
     "naive",
 )
+
+
+def tunable(op: str, arrays: tuple[Array, ...]) -> bool:
+    """Say whether the op's description covers these types, so that results can be judged."""
+    return all(array.dtype.name in ops.get(op).dtypes for array in arrays)
 
 
 class AutoBackend(SizedBackend):
@@ -47,17 +55,27 @@ class AutoBackend(SizedBackend):
 
     def choose(self, op: str, arrays: tuple[Array, ...], params: Params) -> Kernel:
         """Return the tuned kernel for the call's bucket, or the default."""
-        if config.get("TINYTORCH_TUNE"):
-            from tinytorch.backends import tuner
-
-            tuner.tune_call(self, op, arrays, params)
-        if self.table.may_have_entries():
-            entry = self.table.get(key_for(op, arrays, params))
-            if entry is not None and entry.kernel in registry.rung_names(op):
-                tuned = registry.get(op, entry.kernel)
-                if tuned.refuses(arrays) is None:
-                    return tuned
+        entry = self._entry(op, arrays, params)
+        if entry is not None and entry.kernel in registry.rung_names(op):
+            tuned = registry.get(op, entry.kernel)
+            if tuned.refuses(arrays) is None:
+                return tuned
         return self.default(op, arrays, params)
+
+    def _entry(self, op: str, arrays: tuple[Array, ...], params: Params) -> Entry | None:
+        tune = config.get("TINYTORCH_TUNE") and tunable(op, arrays)
+        if not tune and not self.table.may_have_entries():
+            return None
+        entry = self.table.get(key_for(op, arrays, params))
+        if entry is not None or not tune:
+            return entry
+        from tinytorch.backends import tuner
+
+        try:
+            return tuner.tune_call(self, op, arrays, params)
+        except MeasurementError as error:
+            warnings.warn(f"not tuned: {error}", RuntimeWarning, stacklevel=4)
+            return None
 
 
 AUTO = AutoBackend()

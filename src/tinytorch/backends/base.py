@@ -11,6 +11,7 @@ from tinytorch import ops
 from tinytorch.errors import InvalidValue, UnsupportedInput
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
+from tinytorch.native.threads import get_num_threads
 from tinytorch.ops.spec import Array, Params
 
 _MOST_REMEMBERED = 4096
@@ -18,17 +19,34 @@ _MOST_REMEMBERED = 4096
 
 def _key(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Any, ...]:
     """Return what the choice of a kernel depends on."""
+    # NOTE: the class is part of it, because a choice holds for plain ndarrays: `*` means another
+    # thing to np.matrix, and scalars have shapes too.
     # NOTE: this is most of what a dispatch costs, and written out it is twice as fast as a loop.
     if not params and len(arrays) == 2:
         a, b = arrays
-        return (op, a.shape, a.strides, a.dtype, b.shape, b.strides, b.dtype)
-    return (op, *((a.shape, a.strides, a.dtype) for a in arrays), *params.items())
+        return (
+            op,
+            get_num_threads(),
+            a.__class__,
+            a.shape,
+            a.strides,
+            a.dtype,
+            b.__class__,
+            b.shape,
+            b.strides,
+            b.dtype,
+        )
+    described = ((a.__class__, a.shape, a.strides, a.dtype) for a in arrays)
+    return (op, get_num_threads(), *described, *params.items())
 
 
 def _checked(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Array, ...]:
     """Return the arguments as ndarrays that the op can mean, or raise what is wrong with them."""
     described = ops.get(op)
-    plain = tuple(np.asarray(array) for array in arrays)
+    try:
+        plain = tuple(np.asarray(array) for array in arrays)
+    except ValueError as error:
+        raise InvalidValue(f"{op} takes numbers in a regular shape: {error}") from error
     if len(plain) != described.arity:
         raise InvalidValue(
             f"{op} takes {described.arity} array(s), {described.signature}; got {len(plain)}"
@@ -105,7 +123,7 @@ class ComputeBackend:
         return kernel.function(*plain, out=out, **params)  # type: ignore[no-any-return]
 
     def forget(self) -> None:
-        """Choose anew from the next call on (after tuning, or a change of the thread count)."""
+        """Choose anew from the next call on (after tuning)."""
         self._chosen.clear()
 
 

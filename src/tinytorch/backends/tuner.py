@@ -64,8 +64,8 @@ def tune_call(auto: AutoBackend, op: str, arrays: tuple[Array, ...], params: Par
     taken = race({name: calls[name] for name in racing}, effort=EFFORT)
     base = taken[default.name].seconds
     ratios = {n: ratio_interval(base, m.seconds) for n, m in taken.items()}
-    best = max(ratios, key=lambda n: ratios[n].median)
-    chosen = best if ratios[best].low > 1 else default.name
+    proven = [n for n, ratio in ratios.items() if ratio.low > 1]
+    chosen = max(proven, key=lambda n: ratios[n].median, default=default.name)
     entry = Entry(
         key=key_for(op, arrays, params),
         kernel=chosen,

@@ -10,8 +10,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -19,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytorch import config, kernels, native, ops
-from tinytorch.kernels import registry
+from tinytorch.files import write_whole
 from tinytorch.native.sources import source_hash
 from tinytorch.ops.spec import Array, Params
 
@@ -74,10 +72,10 @@ def bucket_of(shape: tuple[int, ...]) -> str:
 
 @functools.cache
 def _sources(op: str) -> str:
-    folders = [Path(kernels.__file__).parent, Path(native.__file__).parent]
-    files = [p for folder in folders for p in folder.glob("*.py")]
-    files += [registry.get(op, name).source for name in registry.rung_names(op)]
-    return source_hash(files)
+    # NOTE: the files are read, not imported: looking a call up must not load Numba.
+    ours = Path(kernels.__file__).parent
+    folders = (ours, ours / op, Path(native.__file__).parent)
+    return source_hash(path for folder in folders for path in folder.glob("*.py"))
 
 
 def key_for(op: str, arrays: tuple[Array, ...], params: Params) -> Key:
@@ -90,7 +88,7 @@ def key_for(op: str, arrays: tuple[Array, ...], params: Params) -> Key:
         fingerprint=fingerprint(),
         threads=get_num_threads(),
         op=op,
-        dtype=arrays[0].dtype.name,
+        dtype="+".join(dict.fromkeys(array.dtype.name for array in arrays)),
         layout="".join(layout_of(array) for array in arrays),
         bucket=" ".join(bucket_of(array.shape) for array in arrays),
         params=described.params_text({**described.variants[0], **params}),
@@ -130,8 +128,7 @@ class Table:
         """Keep an entry, in memory at once and on disk in one step."""
         self._known[entry.key] = entry
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            _write_whole(self.path(entry.key), {"schema": SCHEMA, **asdict(entry)})
+            write_whole(self.path(entry.key), json.dumps({"schema": SCHEMA, **asdict(entry)}))
         except OSError as error:
             self._warn(
                 f"the tuning table in {self.folder} can't be written ({error.strerror}): what was "
@@ -172,15 +169,3 @@ class Table:
             )
             return None
         return entry
-
-
-def _write_whole(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON file so that a reader, or a crash, sees all of it or nothing."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(data, file)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -11,12 +11,20 @@ from tinytorch.cli import options
 from tinytorch.cli.console import emit
 from tinytorch.errors import InvalidValue, MeasurementError
 from tinytorch.measure import machine
-from tinytorch.measure.report import Section, Table, table_of
+from tinytorch.measure.report import Table, table_of
 from tinytorch.measure.roofline import practical_tile_size
 from tinytorch.measure.units import bytes_text, percent_text
 
 if TYPE_CHECKING:
     from tinytorch.measure.cachesim import CacheLevel
+
+
+STORY_SIZE = 256
+EXPLAINED = (
+    "In i-j-k order the innermost loop walks down a column of B: each step touches another cache "
+    "line, and by the time the next column comes the line is gone. In i-k-j order every line that "
+    "is fetched is used whole. Tiles keep what they use in the nearest cache.",
+)
 
 
 def machine_levels() -> list[CacheLevel]:
@@ -65,20 +73,9 @@ def simulate(n: int, tile: int | None) -> tuple[list[dict[str, object]], Table]:
     return [report.to_dict() for report in reports], table
 
 
-def section(n: int) -> Section:
-    """Return the simulation as a part of a report."""
-    _, table = simulate(n, None)
-    text = (
-        "In i-j-k order the innermost loop walks down a column of B: each step touches another "
-        "cache line, and by the time the next column comes the line may be gone. In i-k-j order "
-        "every line that is fetched is used whole. Tiles keep what they use in the nearest cache.",
-    )
-    return Section("Why loop order matters", text, (table,))
-
-
 @click.command()
 @click.argument("op", default="matmul")
-@click.option("--size", default=256, show_default=True, help="N of the N x N x N product.")
+@click.option("--size", default=STORY_SIZE, show_default=True, help="N of the N x N x N product.")
 @click.option("--tile", default=None, type=int, help="Tile edge (default: what fits L1).")
 @options.as_json
 def cache(op: str, size: int, tile: int | None, as_json: bool) -> None:

@@ -95,3 +95,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 def main() -> None:
     """Entry point of the `tito` script."""
     sys.exit(run())
+
+
+if __name__ == "__main__":
+    main()

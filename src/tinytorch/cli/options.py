@@ -61,7 +61,8 @@ def params_of(op: Op, text: str | None) -> Params:
     """Return the params of `--params approximate=none`, or the op's first variant."""
     if not text:
         return op.variants[0]
-    pairs = dict(word.split("=", 1) if "=" in word else (word, "") for word in words(text))
+    split = (word.partition("=") for word in words(text))
+    pairs = {name: value for name, _, value in split}
     if pairs not in [dict(variant) for variant in op.variants]:
         known = " or ".join(op.params_text(v) or "(none)" for v in op.variants)
         raise InvalidValue(f"{op.name} takes params {known}, got {text!r}")

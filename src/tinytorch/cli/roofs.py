@@ -6,16 +6,20 @@ from tinytorch.measure.ceilings import Ceilings
 from tinytorch.measure.charts import Line
 from tinytorch.measure.roofline import Roof
 
+# A working set over this share of a cache does not stay there: other data and uneven sets push it
+# out. It is held against the next level.
+_KEPT_SHARE = 2 / 3
+
 
 def roof_for(ceilings: Ceilings, dtype: str, bytes_moved: float) -> Roof | None:
     """Return the roof over a kernel that moves so many bytes again and again, on all threads.
 
-    The memory level is the nearest that holds them. None where the dtype's peak is not measured.
+    The memory level is the nearest that keeps them. None where the dtype's peak is not measured.
     """
     if dtype not in ceilings.gflops_per_s:
         return None
     threads = ceilings.threads
-    level = ceilings.level_for(bytes_moved, threads)
+    level = ceilings.level_for(bytes_moved / _KEPT_SHARE, threads)
     return Roof(
         ceilings.peak_flops_per_s(dtype, threads),
         ceilings.bandwidth_bytes_per_s(level.name, threads),

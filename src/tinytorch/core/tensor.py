@@ -21,14 +21,15 @@ def array_of(value: Any, dtype: Any = None) -> Array:
     float32 whatever it was, unless `dtype` asks for another. Raises InvalidValue for ragged lists
     and anything that is not numbers.
     """
-    plain = value.data if isinstance(value, Tensor) else value
     try:
-        array = np.asarray(plain, dtype=dtype or np.float32)
+        array = np.asarray(value.data if isinstance(value, Tensor) else value)
+        if array.dtype.kind not in "biuf":
+            raise TypeError(f"its elements are {array.dtype}")
+        return array.astype(dtype or np.float32, copy=False)
     except (ValueError, TypeError) as error:
         raise InvalidValue(
             f"a Tensor is made of numbers in a regular shape, got {type(value).__name__}: {error}"
         ) from error
-    return array
 
 
 class Tensor:
@@ -80,6 +81,20 @@ class Tensor:
         if not self.shape:
             raise InvalidValue("a Tensor without axes has no length: use .item()")
         return self.shape[0]
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise InvalidValue(
+                f"a Tensor of shape {self.shape} is neither true nor false: compare one element, "
+                "or use .numpy().all() or .any()"
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self.data, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
         shown = np.array2string(self.data, separator=", ", threshold=50, prefix="Tensor(")
@@ -135,6 +150,9 @@ class Tensor:
     def __pow__(self, other: Any) -> Tensor:
         return _elementwise(np.power, self, other)
 
+    def __rpow__(self, other: Any) -> Tensor:
+        return _elementwise(np.power, other, self)
+
     def __neg__(self) -> Tensor:
         return _wrap(-self.data)
 
@@ -162,28 +180,26 @@ class Tensor:
         return _wrap(np.asarray(product))
 
     def __eq__(self, other: object) -> Any:
-        return _wrap(self.data == _operand(other, self))
+        return NotImplemented if other is None else _elementwise(np.equal, self, other)
 
     def __ne__(self, other: object) -> Any:
-        return _wrap(self.data != _operand(other, self))
+        return NotImplemented if other is None else _elementwise(np.not_equal, self, other)
 
     def __lt__(self, other: Any) -> Tensor:
-        return _wrap(self.data < _operand(other, self))
+        return _elementwise(np.less, self, other)
 
     def __le__(self, other: Any) -> Tensor:
-        return _wrap(self.data <= _operand(other, self))
+        return _elementwise(np.less_equal, self, other)
 
     def __gt__(self, other: Any) -> Tensor:
-        return _wrap(self.data > _operand(other, self))
+        return _elementwise(np.greater, self, other)
 
     def __ge__(self, other: Any) -> Tensor:
-        return _wrap(self.data >= _operand(other, self))
+        return _elementwise(np.greater_equal, self, other)
 
     # Shape ------------------------------------------------------------------------------------
     def __getitem__(self, index: Any) -> Tensor:
-        plain = index.data if isinstance(index, Tensor) else index
-        if isinstance(plain, np.ndarray) and plain.dtype.kind == "f":
-            plain = plain.astype(np.int64)
+        plain = tuple(map(_index, index)) if isinstance(index, tuple) else _index(index)
         return _wrap(np.asarray(self.data[plain]))
 
     def reshape(self, *shape: int | tuple[int, ...]) -> Tensor:
@@ -249,11 +265,23 @@ def _wrap(array: Array) -> Tensor:
     return tensor
 
 
+def _index(part: Any) -> Any:
+    """Return one part of an index as NumPy takes it; Tensors of numbers are float32 otherwise."""
+    if not isinstance(part, Tensor):
+        return part
+    return part.data.astype(np.int64) if part.dtype.kind == "f" else part.data
+
+
 def _operand(value: Any, beside: Tensor) -> Array:
-    """Return the other side of an operation; what is not a Tensor takes the Tensor's dtype."""
+    """Return the other side of an operation.
+
+    What is not a Tensor takes a float Tensor's dtype, and keeps its own beside integers.
+    """
     if isinstance(value, Tensor):
         return value.data
-    return array_of(value, beside.dtype if beside.dtype.kind == "f" else None)
+    if beside.dtype.kind == "f":
+        return array_of(value, beside.dtype)
+    return array_of(value, np.asarray(value).dtype)
 
 
 def _operands(values: tuple[Any, ...]) -> list[Array]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.kernels.outputs import destination
-from tinytorch.ops.spec import Array
+from tinytorch.ops.spec import Array, Shape
 
 
 def each_product(
@@ -35,12 +35,16 @@ def each_product(
     if a.ndim == 2 and b.ndim == 2:
         product(a, b, result)
     else:
-        batch = result.shape[:-2]
-        a = np.broadcast_to(a, batch + a.shape[-2:])
-        b = np.broadcast_to(b, batch + b.shape[-2:])
-        for index in np.ndindex(*batch):
-            product(a[index], b[index], result[index])
+        for index in np.ndindex(*result.shape[:-2]):
+            own_a, own_b = _own(index, a.shape[:-2]), _own(index, b.shape[:-2])
+            product(a[own_a], b[own_b], result[index])
     if out is not None and result is not out:
         out[...] = result
         return out
     return result
+
+
+def _own(index: Shape, batch: Shape) -> Shape:
+    """Return the place in an operand's own batch axes: 0 along those that are broadcast."""
+    # NOTE: np.broadcast_to is read-only, and compiled loops would be compiled anew for that.
+    return tuple(0 if n == 1 else i for i, n in zip(index[-len(batch) :], batch, strict=False))

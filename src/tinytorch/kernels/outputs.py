@@ -5,6 +5,7 @@ Compiled loops don't check bounds, so nothing reaches one before it has passed h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,12 +26,13 @@ def aligned_empty(shape: Shape, dtype: Any) -> Array:
     NumPy aligns to 16 bytes. Below 32 KiB the alignment costs more than it brings.
     """
     dtype = np.dtype(dtype)
-    plain = np.empty(shape, dtype)
-    if plain.nbytes < _WORTH_ALIGNING:
-        return plain
-    raw = np.empty(plain.nbytes + _ALIGNMENT, np.uint8)
+    size_bytes = math.prod(shape) * dtype.itemsize
+    if size_bytes < _WORTH_ALIGNING:
+        return np.empty(shape, dtype)
+    raw = np.empty(size_bytes + _ALIGNMENT, np.uint8)
     start = -raw.__array_interface__["data"][0] % _ALIGNMENT
-    return raw[start : start + plain.nbytes].view(dtype).reshape(shape)
+    aligned: Array = raw[start : start + size_bytes].view(dtype).reshape(shape)
+    return aligned
 
 
 def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params: Any) -> Array:

@@ -12,6 +12,7 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,8 +78,9 @@ class Kernel:
         """Return why these arrays are not taken, or None where they are."""
         if self.dtypes is not None:
             dtype = arrays[0].dtype
-            if dtype.name not in self.dtypes or any(a.dtype != dtype for a in arrays):
-                seen = ", ".join(sorted({a.dtype.name for a in arrays}))
+            alike = dtype.isnative and all(a.dtype == dtype for a in arrays)
+            if dtype.name not in self.dtypes or not alike:
+                seen = ", ".join(sorted({str(a.dtype) for a in arrays}))
                 return f"takes one dtype of {', '.join(self.dtypes)}; got {seen}"
         if not self.support.test(arrays):
             return f"takes {self.support.words}"
@@ -118,7 +120,7 @@ def kernel(
             reuses_out=reuses_out,
             interpreted=interpreted,
             worthwhile_from=worthwhile_from,
-            source=Path(inspect.getfile(function)),
+            source=Path(inspect.getfile(inspect.unwrap(function))),
         )
 
     return register
@@ -179,9 +181,10 @@ def load_file(path: Path) -> tuple[Kernel, ...]:
     if spec is None or spec.loader is None:
         raise InvalidValue(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # as an import does: dataclasses and pickle look there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InvalidValue(f"{path} failed to run: {type(error).__name__}: {error}") from error
     found = tuple(k for k in _kernels_of(module) if k.source == Path(inspect.getfile(module)))
     if not found:

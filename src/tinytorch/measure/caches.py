@@ -36,12 +36,14 @@ def instances(threads: int, shared_by: int | None) -> int:
 
 
 def text_of(path: Path) -> str | None:
+    """Return a file's text without the blanks around it, None where it can't be read."""
     with suppress(OSError, UnicodeDecodeError):
         return path.read_text(encoding="utf-8").strip()
     return None
 
 
 def number_of(path: Path) -> int | None:
+    """Return the whole number in a file, None where there is none."""
     text = text_of(path)
     return int(text) if text and text.isdigit() else None
 
@@ -75,7 +77,7 @@ def linux_caches(root: Path = ROOT) -> tuple[Cache, ...]:
 
 
 def _ordered(caches: list[Cache]) -> tuple[Cache, ...]:
-    return tuple(sorted(set(caches), key=lambda c: (c.level, c.kind, c.size_bytes)))
+    return tuple(sorted(caches, key=lambda c: (c.level, c.kind, c.size_bytes)))
 
 
 def macos_caches(sysctl: str) -> tuple[Cache, ...]:
@@ -139,6 +141,7 @@ def _windows_records() -> bytes:
 
 @functools.cache
 def sysctl() -> str:
+    """Return what macOS tells of its hardware, as 'name: value' lines ('' elsewhere)."""
     with suppress(OSError, subprocess.SubprocessError):
         command = ["sysctl", "hw", "machdep.cpu.brand_string"]
         return subprocess.run(command, capture_output=True, text=True, timeout=5).stdout
@@ -147,6 +150,7 @@ def sysctl() -> str:
 
 @functools.cache
 def detect_caches() -> tuple[Cache, ...]:
+    """Return this machine's caches, nearest first; empty where none can be read."""
     if sys.platform == "darwin":
         return macos_caches(sysctl())
     if sys.platform == "win32":

@@ -15,7 +15,6 @@ import functools
 import itertools
 import json
 import math
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -25,9 +24,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tinytorch import config
 from tinytorch.errors import InvalidValue, UnknownName
+from tinytorch.files import write_whole
 from tinytorch.measure import caches, machine
 from tinytorch.measure.stats import median_interval
 from tinytorch.native import threads
+from tinytorch.native.sources import source_hash
 
 if TYPE_CHECKING:  # it loads Numba
     from tinytorch.measure import probes
@@ -122,13 +123,14 @@ class LevelCeiling:
 
 @dataclass(frozen=True)
 class Ceilings:
-    """Every ceiling of one machine at one thread count.
+    """Every ceiling of one machine at one thread count, and the hash of the `method` that took it.
 
     `gflops_per_s[dtype][threads]` holds 1 thread and `threads` threads; `levels` goes from the
     nearest to DRAM. `remarks` says what was seen that makes a figure doubtful.
     """
 
     fingerprint: str
+    method: str
     threads: int
     gflops_per_s: Mapping[str, Mapping[int, Figure]]
     levels: tuple[LevelCeiling, ...]
@@ -219,6 +221,8 @@ _FULL_SECONDS, _QUICK_SECONDS = 9.0, 3.0
 _FULL_SAMPLE_SECONDS, _QUICK_SAMPLE_SECONDS = 5e-3, 3e-3
 # A figure may be this much above that of a nearer level before it is remarked upon.
 _NOISE = 1.15
+# Each thread should add at least this share of what one thread reaches.
+_LEAST_GAIN = 0.7
 
 
 def _measure_level(
@@ -271,6 +275,27 @@ def _disorder(levels: Sequence[LevelCeiling]) -> list[str]:
     return found
 
 
+def _idle_threads(peaks: Mapping[str, Mapping[int, Figure]]) -> list[str]:
+    """Say where all threads together hardly compute more than one."""
+    found = []
+    for dtype, by_threads in peaks.items():
+        most = max(by_threads)
+        gain = by_threads[most].median / by_threads[1].median
+        if most > 1 and gain < _LEAST_GAIN * most:
+            found.append(
+                f"{most} threads reached {gain:.1f} times the {dtype} peak of one: other programs "
+                "kept the CPUs busy, or pairs of them are one core; measure again when it is quiet"
+            )
+    return found
+
+
+@functools.cache
+def method() -> str:
+    """Return a hash of the sources that measure: figures of others don't compare with ours."""
+    here = Path(__file__).parent
+    return source_hash([here / "microkernels.py", here / "probes.py"])
+
+
 def measure_ceilings(progress: Progress | None = None, quick: bool = False) -> Ceilings:
     """Measure every ceiling now, for one thread and for as many as are in use: about 10 s.
 
@@ -301,14 +326,15 @@ def measure_ceilings(progress: Progress | None = None, quick: bool = False) -> C
     for part, place in enumerate(places, 1):
         report(part, place.name, 0.0)
         levels.append(_measure_level(place, budget, functools.partial(report, part, place.name)))
+    peaks = {d: {n: Figure.of([r / 1e9 for r in rates[d, n]]) for n in counts} for d in DTYPES}
+    remarks += [*_disorder(levels), *_idle_threads(peaks), *machine.warnings(since=before)]
     return Ceilings(
         fingerprint=machine.fingerprint(),
+        method=method(),
         threads=counts[-1],
-        gflops_per_s={
-            d: {n: Figure.of([rate / 1e9 for rate in rates[d, n]]) for n in counts} for d in DTYPES
-        },
+        gflops_per_s=peaks,
         levels=tuple(levels),
-        remarks=(*remarks, *_disorder(levels), *machine.warnings(since=before)),
+        remarks=tuple(remarks),
         quick=quick,
         seconds=time.perf_counter() - start,
         taken_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -330,24 +356,9 @@ def _read(path: Path, fingerprint: str, threads: int) -> Ceilings | None:
         raise ValueError(f"{path} can't be used ({error})") from error
     if (found.fingerprint, found.threads) != (fingerprint, threads):
         raise ValueError(f"{path} holds the ceilings of another machine or number of threads")
+    if found.method != method():
+        raise ValueError(f"{path} was measured by another version of tinytorch")
     return found
-
-
-def _write(path: Path, found: Ceilings) -> None:
-    """Put a file in place whole: a reader meets the old one or the new one, never a half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        "w", encoding="utf-8", dir=path.parent, prefix=path.stem, suffix=".tmp", delete=False
-    ) as file:
-        temporary = Path(file.name)
-        try:
-            json.dump(found.to_dict(), file, indent=1)
-            file.close()
-            temporary.replace(path)
-        except BaseException:
-            file.close()
-            temporary.unlink(missing_ok=True)
-            raise
 
 
 def ceilings(
@@ -373,7 +384,7 @@ def ceilings(
             return _known.setdefault(path, found)
     measured = measure_ceilings(progress, quick)
     try:
-        _write(path, measured)
+        write_whole(path, json.dumps(measured.to_dict(), indent=1))
     except OSError as error:
         complaint = (
             f"ceilings can't be kept in {path.parent} ({error.strerror or error}): every process "

@@ -72,6 +72,20 @@ def _roof_rows(lines: Iterable[Line], peak: float, low: float, high: float) -> l
     return rows
 
 
+def _set_label_sides(placed: list[dict[str, Any]]) -> None:
+    """Put a point's label on the left where one near it has its own on the right."""
+    taken: list[dict[str, Any]] = []
+    for row in sorted(placed, key=lambda row: row["y"]):
+        near = [
+            other
+            for other in taken
+            if abs(math.log10(row["y"] / other["y"])) < 0.12
+            and abs(math.log10(row["x"] / other["x"])) < 0.3
+        ]
+        row["side"] = "left" if any(other["side"] == "right" for other in near) else "right"
+        taken.append(row)
+
+
 def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> Spec:
     """Draw kernels under their machine's ceilings, with the ladder as a path from rung to rung.
 
@@ -95,6 +109,7 @@ def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> 
         }
         for i, (name, p) in enumerate(points)
     ]
+    _set_label_sides(placed)
     floor = min([row["y"] for row in placed] or [1.0]) / 3
     x = alt.X(
         "x:Q",
@@ -122,8 +137,13 @@ def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> 
     dots = base.mark_point(filled=True, size=80, color=_ACCENT, opacity=1).encode(
         tooltip=["kernel:N", "x:Q", "y:Q", "attained:N", "bound:N"]
     )
-    labels = base.mark_text(align="left", dx=9, fontSize=11, color=_INK).encode(text="kernel:N")
-    return _finish((roof + path + dots + labels).properties(width=_WIDTH, height=_HEIGHT))
+    labels = [
+        base.transform_filter(f"datum.side == '{side}'")
+        .mark_text(align=align, dx=dx, fontSize=11, color=_INK)  # type: ignore[arg-type]
+        .encode(text="kernel:N")
+        for side, align, dx in (("right", "left", 9), ("left", "right", -9))
+    ]
+    return _finish(alt.layer(roof, path, dots, *labels).properties(width=_WIDTH, height=_HEIGHT))
 
 
 def bars(

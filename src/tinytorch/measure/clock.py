@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from tinytorch.errors import InvalidValue, MeasurementError
+from tinytorch.errors import InvalidValue
 from tinytorch.measure.sample import Environment, Measurement
 from tinytorch.measure.stats import Interval, Verdict, median_interval, ratio_interval, verdict
 
@@ -193,39 +193,50 @@ def _rounds(
     cache: CacheMode,
     on_round: Callable[[int], None] | None,
 ) -> tuple[dict[str, list[float]], str]:
-    evict = _Evictor() if cache == "cold" else None
     samples: dict[str, list[float]] = {name: [] for name in calls}
+    try:
+        stopped = _sample(samples, calls, loops, effort, cache, on_round)
+    except KeyboardInterrupt:
+        whole = min(map(len, samples.values()))
+        if not whole:
+            raise
+        return {name: taken[:whole] for name, taken in samples.items()}, "interrupted"
+    return samples, stopped
+
+
+def _sample(
+    samples: dict[str, list[float]],
+    calls: Mapping[str, Call],
+    loops: Mapping[str, int],
+    effort: Effort,
+    cache: CacheMode,
+    on_round: Callable[[int], None] | None,
+) -> str:
+    """Fill `samples` round by round, and return why it stopped."""
+    evict = _Evictor() if cache == "cold" else None
     order = list(calls)
     deadline = time.perf_counter() + effort.seconds
     checked_width, checked_at = float("inf"), effort.min_rounds
     for done in range(1, effort.max_rounds + 1):
-        try:
-            taken = {}
-            for name in order:
-                if evict:
-                    evict()
-                taken[name] = _seconds(calls[name], loops[name]) / loops[name]
-        except KeyboardInterrupt:
-            if done == 1:
-                raise
-            return samples, "interrupted"
-        for name, seconds in taken.items():
-            samples[name].append(seconds)
+        for name in order:
+            if evict:
+                evict()
+            samples[name].append(_seconds(calls[name], loops[name]) / loops[name])
         order.reverse()
         if on_round:
             on_round(done)
         if done >= effort.min_rounds:
             narrow, width = _narrow(samples, effort)
             if narrow:
-                return samples, "interval"
+                return "interval"
             if done >= 2 * checked_at:
                 if width > 0.9 * checked_width:
-                    return samples, "stalled"
+                    return "stalled"
                 checked_width, checked_at = width, done
         # A rung slower than the whole budget still gets three samples; the interval says so.
         if time.perf_counter() > deadline and done >= 3:
-            return samples, "budget"
-    return samples, "budget"
+            return "budget"
+    return "budget"
 
 
 def measure(call: Call, name: str = "call", *, effort: Effort | None = None) -> Measurement:
@@ -272,7 +283,7 @@ def self_test(
 ) -> SelfTest:
     """Compare `call` with itself many times; every `faster` or `slower` is a false one."""
     if comparisons < 1:
-        raise MeasurementError(f"a self-test needs at least one comparison, got {comparisons}")
+        raise InvalidValue(f"a self-test needs at least one comparison, got {comparisons}")
     outcomes = []
     for done in range(comparisons):
         outcomes.append(compare(call, call, names=("A", "A'"), effort=effort))

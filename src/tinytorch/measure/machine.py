@@ -79,7 +79,7 @@ class Machine:
 
 def linux_cpu_model(cpuinfo: str) -> str | None:
     """Return the CPU's name from /proc/cpuinfo (ARM kernels often give none)."""
-    match = re.search(r"^(?:model name|Model)\s*:\s*(\S.*)$", cpuinfo, re.MULTILINE)
+    match = re.search(r"^(?:model name|Model)[ \t]*:[ \t]*(\S.*)$", cpuinfo, re.MULTILINE)
     return match[1].strip() if match else None
 
 

@@ -24,11 +24,11 @@ _cgutils = _numba.core.cgutils
 _intrinsic = _numba.extending.intrinsic
 prange = _numba.prange
 
-# The streaming loops move this many vectors a turn. Every row that `operands` makes is a whole
-# number of turns at every vector width; what is left over of other rows is not touched.
+# The streaming loops move this many vectors a turn: a whole number of turns in what
+# `operand_size` returns, at every vector width. What is left over of other sizes is not touched.
 UNROLL = 8
 _PAGE_BYTES = 4096
-_ROW_PAST_PAGES = 3072
+_PAST_PAGES = 3072
 
 
 def accumulators() -> int:
@@ -208,63 +208,70 @@ _stream_row_past_cache = _stream(streaming_store=True)
 
 
 @jit(parallel=True)
-def fill(target, value):
+def fill(buffer, value):
     """Write `value` everywhere, each row by the thread that will use it: its pages come near it."""
-    for t in prange(target.shape[0]):
-        for i in range(target.shape[1]):
-            target[t, i] = value
-
-
-@jit(parallel=True)
-def read(source, sums, repeats):
-    """Sum each row `repeats` times: sums[t] grows by that. source.nbytes * repeats bytes."""
-    for t in prange(source.shape[0]):
-        sums[t] = _sum_row(source[t], repeats, sums[t])
-
-
-@jit(parallel=True)
-def copy(source, target, repeats):
-    """Write target = source, `repeats` times: 2 * source.nbytes * repeats bytes asked for."""
-    for t in prange(source.shape[0]):
-        for _ in range(repeats):
-            _stream_row(source[t], None, 0.0, target[t])
-
-
-@jit(parallel=True)
-def triad(source, other, scale, target, repeats):
-    """Write target = source + scale * other, `repeats` times: 3 * source.nbytes * repeats bytes."""
-    for t in prange(source.shape[0]):
-        for _ in range(repeats):
-            _stream_row(source[t], other[t], scale, target[t])
-
-
-@jit(parallel=True)
-def triad_past_cache(source, other, scale, target, repeats):
-    """Do the same as `triad` with non-temporal stores: no line of target is read first.
-
-    Rows of `target` must start at a multiple of the vector width.
-    """
-    for t in prange(source.shape[0]):
-        for _ in range(repeats):
-            _stream_row_past_cache(source[t], other[t], scale, target[t])
+    for t in prange(buffer.shape[0]):
+        for i in range(buffer.shape[1]):
+            buffer[t, i] = value
 
 
 def stream_buffer(threads: int, bytes_per_thread: int) -> np.ndarray[Any, Any]:
-    """Return an aligned float64 buffer of ones, a row a thread, each at least 9 KiB."""
-    elements = max(bytes_per_thread, 3 * _ROW_PAST_PAGES) // 64 * 8
+    """Return an aligned float64 buffer of ones, a row a thread, each at least 9 KiB.
+
+    The operands of a stream lie side by side in each row, `operand_size` elements each.
+    """
+    elements = max(bytes_per_thread, 3 * _PAST_PAGES) // 64 * 8
     buffer = simd.aligned_empty((threads, elements), np.float64)
     fill(buffer, 1.0)
     return buffer
 
 
-def operands(buffer: np.ndarray[Any, Any], count: int) -> list[np.ndarray[Any, Any]]:
-    """Return `count` (1 to 3) operands for the streams, side by side in each row of a buffer."""
-    # NOTE: rows are three quarters of a page apart, past whole pages. A load whose place within
+def operand_size(buffer: np.ndarray[Any, Any], count: int) -> int:
+    """Return the elements of each of `count` (1 to 3) operands in a row: whole turns of a loop."""
+    # NOTE: operands are three quarters of a page apart, past whole pages. A load whose place within
     # its page equals that of a store still under way waits for it; with a target 512 bytes ahead
     # of its source, a copy within the first level lost a third of its speed.
-    pages = (buffer.shape[1] * 8 // count - _ROW_PAST_PAGES) // _PAGE_BYTES
-    elements = (pages * _PAGE_BYTES + _ROW_PAST_PAGES) // 8
-    return [buffer[:, i * elements : (i + 1) * elements] for i in range(count)]
+    pages = (buffer.shape[1] * 8 // count - _PAST_PAGES) // _PAGE_BYTES
+    return int(pages * _PAGE_BYTES + _PAST_PAGES) // 8
+
+
+@jit(parallel=True)
+def read(buffer, size, sums, repeats):
+    """Sum `size` elements of each row `repeats` times, onto sums[t]: 8 bytes an element."""
+    for t in prange(buffer.shape[0]):
+        sums[t] = _sum_row(buffer[t, :size], repeats, sums[t])
+
+
+@jit(parallel=True)
+def copy(buffer, size, repeats):
+    """Write second = first in each row, `repeats` times: 16 bytes an element asked for."""
+    for t in prange(buffer.shape[0]):
+        row = buffer[t]
+        for _ in range(repeats):
+            _stream_row(row[:size], None, 0.0, row[size : 2 * size])
+
+
+@jit(parallel=True)
+def triad(buffer, size, scale, repeats):
+    """Write third = first + scale * second in each row, `repeats` times: 24 bytes an element."""
+    for t in prange(buffer.shape[0]):
+        row = buffer[t]
+        for _ in range(repeats):
+            _stream_row(row[:size], row[size : 2 * size], scale, row[2 * size : 3 * size])
+
+
+@jit(parallel=True)
+def triad_past_cache(buffer, size, scale, repeats):
+    """Do the same as `triad` with non-temporal stores: no line is read before it is written.
+
+    Rows must be aligned as those of `stream_buffer` are.
+    """
+    for t in prange(buffer.shape[0]):
+        row = buffer[t]
+        for _ in range(repeats):
+            _stream_row_past_cache(
+                row[:size], row[size : 2 * size], scale, row[2 * size : 3 * size]
+            )
 
 
 # ---------------------------------------------------------------------------------------- latency

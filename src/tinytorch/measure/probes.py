@@ -21,6 +21,8 @@ from tinytorch.native import simd, threads
 # No core is clocked higher, multiplies and adds in more vectors a cycle, or loads and stores more.
 _CLOCK_HZ, _ARITHMETIC_UNITS, _MEMORY_PORTS = 7e9, 4, 6
 _SCALE = 3.0
+# NOTE: one pass is not enough: a last-level cache may keep a line only from its second visit on.
+_WARM_PASSES = 4
 
 _DRAM_SETS = 4
 _MOST_DRAM_BYTES = 1 << 30
@@ -72,16 +74,26 @@ def _rate(probe: Probe, repeats: int) -> tuple[float, float]:
     return rate, seconds
 
 
-def _calibrated(probe: Probe, sample_seconds: float) -> int:
-    """Return how many repeats last for a sample; the first call, which may compile, is apart."""
-    sample_seconds *= probe.sample_share
-    probe.run(1)
+def _calibrate(probe: Probe, sample_seconds: float) -> float:
+    """Return the work that one thread does in a sample."""
+    wanted = sample_seconds * probe.sample_share
     repeats = 1
     while True:
-        rate, seconds = _rate(probe, repeats)
-        if seconds >= sample_seconds / 4:
-            return max(1, round(rate * sample_seconds / probe.work))
-        repeats *= 2
+        # The fastest of three: a hiccup must not pass for work.
+        rate, seconds = max(_rate(probe, repeats) for _ in range(3))
+        if seconds >= wanted / 8:
+            return rate * wanted
+        repeats *= 4
+
+
+def _repeats(probes: Sequence[Probe], sample_seconds: float) -> list[int]:
+    """Return each probe's repeats a sample: for all threads, as much work each as one alone does.
+
+    The time of several threads together is no guide, since on a busy machine most of it is spent
+    waiting for the last one to be given a CPU.
+    """
+    alone = {p.name: _calibrate(p, sample_seconds) for p in probes if p.threads == 1}
+    return [max(1, round(alone[p.name] * p.threads / p.work)) for p in probes]
 
 
 def sample_rates(
@@ -89,12 +101,13 @@ def sample_rates(
 ) -> dict[tuple[str, int], list[float]]:
     """Return samples of work per second by (name, threads); `on_round` gets the share done.
 
-    Raises MeasurementError for a rate that no CPU has.
+    Each name must be there for one thread, too. Raises MeasurementError for a rate that no CPU has.
     """
-    repeats = []
-    for probe in probes:
+    for probe in probes:  # the first call may compile, and wakes the threads up
         with threads.use_threads(probe.threads):
-            repeats.append(_calibrated(probe, budget.sample_seconds))
+            probe.run(1)
+    with threads.use_threads(1):
+        repeats = _repeats(probes, budget.sample_seconds)
     rates: dict[tuple[str, int], list[float]] = {(p.name, p.threads): [] for p in probes}
     start = time.perf_counter()
     done = 0.0
@@ -179,21 +192,22 @@ def stream_probes(thread_count: int, total_bytes: int, warm: bool) -> list[Probe
     with threads.use_threads(thread_count):
         buffer = microkernels.stream_buffer(thread_count, total_bytes // thread_count)
     limit = _MEMORY_PORTS * simd.vector_bytes() * _CLOCK_HZ * thread_count
-    (whole,) = microkernels.operands(buffer, 1)
-    pair = microkernels.operands(buffer, 2)
-    first, second, third = microkernels.operands(buffer, 3)
-    three = (first, second, _SCALE, third)
-    runs: dict[str, tuple[int, Callable[..., object], tuple[object, ...]]] = {
-        "read": (whole.nbytes, microkernels.read, (whole, np.zeros(thread_count))),
-        "copy": (2 * pair[0].nbytes, microkernels.copy, tuple(pair)),
-        "triad": (3 * first.nbytes, microkernels.triad, three),
-        "triad_nontemporal": (3 * first.nbytes, microkernels.triad_past_cache, three),
+    one, two, three = (microkernels.operand_size(buffer, count) for count in (1, 2, 3))
+    sums = np.zeros(thread_count)
+    runs: dict[str, tuple[int, functools.partial[object]]] = {
+        "read": (8 * one, functools.partial(microkernels.read, buffer, one, sums)),
+        "copy": (16 * two, functools.partial(microkernels.copy, buffer, two)),
+        "triad": (24 * three, functools.partial(microkernels.triad, buffer, three, _SCALE)),
+        "triad_nontemporal": (
+            24 * three,
+            functools.partial(microkernels.triad_past_cache, buffer, three, _SCALE),
+        ),
     }
     probes = []
-    for name, (work, kernel, args) in runs.items():
-        run = functools.partial(kernel, *args)
-        first_pass = functools.partial(run, 1) if warm else None
-        probes.append(Probe(name, thread_count, work, limit, run, first_pass))
+    for name, (bytes_per_thread, run) in runs.items():
+        work = bytes_per_thread * thread_count
+        warm_up = functools.partial(run, _WARM_PASSES) if warm else None
+        probes.append(Probe(name, thread_count, work, limit, run, warm_up))
     return probes
 
 
@@ -202,10 +216,17 @@ def latency_probe(total_bytes: int, line_bytes: int, warm: bool) -> Probe:
     lines = microkernels.chase_operand(total_bytes, line_bytes)
     chase = functools.partial(microkernels.chase, lines)
     loads = 256
-    run: Callable[[int], object] = lambda repeats: chase(repeats * loads)  # noqa: E731
+
+    def run(repeats: int) -> object:
+        return chase(repeats * loads)
+
+    def sweep() -> None:
+        for _ in range(_WARM_PASSES):
+            lines.max()
+
     if not warm:
         return Probe("latency", 1, loads, _CLOCK_HZ, run)
     # NOTE: a walk through every line of a large shared cache takes so long that neighbours push
-    # lines out before it comes to them, and it meets DRAM instead (16 MiB: 130 ns, not 19). So:
+    # lines out before it comes to them, and it meets DRAM instead (16 MiB: 130 ns, not 22). So:
     # read all lines in order, which takes a millisecond, and walk for a moment only.
-    return Probe("latency", 1, loads, _CLOCK_HZ, run, warm=lines.max, sample_share=0.1)
+    return Probe("latency", 1, loads, _CLOCK_HZ, run, warm=sweep, sample_share=0.1)

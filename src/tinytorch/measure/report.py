@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tinytorch.files import write_whole
 
 Spec = Mapping[str, Any]
 
@@ -115,7 +115,8 @@ class Report:
         if any(section.charts for section in self.sections):
             import vl_convert
 
-            bundle = vl_convert.javascript_bundle().replace("</script", "<\\/script")
+            bundle = vl_convert.javascript_bundle()  # type: ignore[call-arg]
+            bundle = bundle.replace("</script", "<\\/script")
             drawing = f"<script>{bundle}</script>"
         return (
             "<!doctype html><html lang='en'><meta charset='utf-8'>"
@@ -128,21 +129,6 @@ class Report:
     def write(self, path: Path) -> Path:
         """Write the page in one step, so that a kill leaves the old one or the new one."""
         return write_whole(path, self.to_html())
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text file so that a reader, or a crash, sees all of it or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o644)  # noqa: PTH101
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    return path
 
 
 def write_png(spec: Spec, path: Path, scale: float = 2.0) -> Path:

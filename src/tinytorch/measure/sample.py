@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -110,15 +111,25 @@ class Measurement:
         return cls(**kept)
 
 
+def _full_name(measurement: Measurement) -> str:
+    """Return a name that tells a rung's measurements apart: `matmul library 256 float32`."""
+    known = {"name": measurement.name, **measurement.metadata}
+    parts = (known.get(key) for key in ("op", "name", "size", "dtype"))
+    return " ".join(str(part) for part in parts if part)
+
+
 def to_pyperf(measurements: list[Measurement]) -> str:
     """Return JSON that `pyperf show`, `pyperf stats` and `pyperf compare_to` read.
 
     One benchmark a measurement, one run each; names and metadata follow pyperf's format 1.0.
     """
     benchmarks = []
+    seen: Counter[str] = Counter()
     for m in measurements:
+        name = _full_name(m)
+        seen[name] += 1  # pyperf refuses a file with one name twice
         metadata = {
-            "name": m.name,
+            "name": name if seen[name] == 1 else f"{name} #{seen[name]}",
             "unit": "second",
             "loops": m.loops,
             "cpu_model_name": m.environment.cpu_model,

@@ -6,6 +6,7 @@ alone: an interval for a median needs no model of the noise, only that samples a
 
 from __future__ import annotations
 
+import functools
 import math
 import statistics
 from collections.abc import Sequence
@@ -40,27 +41,34 @@ class Interval:
         return dict(vars(self))
 
 
-def _binomial_tail(n: int, k: int) -> float:
-    """Return P(X < k) for X ~ Binomial(n, 1/2)."""
-    return float(sum(math.comb(n, i) for i in range(k)) / 2**n)
+@functools.cache
+def _rank(n: int, confidence: float) -> tuple[int, float]:
+    """Return the largest k whose interval keeps `confidence`, and the confidence it holds.
+
+    The interval from the k-th smallest to the k-th largest of n values misses the true median
+    with probability 2 P(X < k), X ~ Binomial(n, 1/2).
+    """
+    below = 1  # 2^n P(X < 1), an integer, so that nothing is rounded before the division
+    k = 1
+    while k < n // 2:
+        wider = below + math.comb(n, k)
+        if 1 - 2 * wider / 2**n < confidence:
+            break
+        below, k = wider, k + 1
+    return k, 1 - 2 * below / 2**n
 
 
 def median_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> Interval:
     """Return the median and its distribution-free interval (the inverted sign test).
 
-    The k-th smallest and k-th largest values enclose the true median with probability
-    1 - 2 P(Binomial(n, 1/2) < k); the largest k that keeps `confidence` is taken. With fewer than
-    six values even the extremes fall short of 95 %, and the interval says which confidence it has.
+    With fewer than six values even the extremes fall short of 95 %, and the interval says which
+    confidence it has. Raises InvalidValue without values.
     """
     if not values:
         raise InvalidValue("an interval needs at least one value, got none")
     ordered = sorted(values)
-    n = len(ordered)
-    k = 1
-    while k < n // 2 and 1 - 2 * _binomial_tail(n, k + 1) >= confidence:
-        k += 1
-    held = max(0.0, 1 - 2 * _binomial_tail(n, k))
-    return Interval(ordered[k - 1], statistics.median(ordered), ordered[n - k], held)
+    k, held = _rank(len(ordered), confidence)
+    return Interval(ordered[k - 1], statistics.median(ordered), ordered[-k], held)
 
 
 def ratio_interval(baseline: Sequence[float], candidate: Sequence[float]) -> Interval:
@@ -82,10 +90,10 @@ def verdict(ratio: Interval, margin: float = SAME_MARGIN) -> Verdict:
     `same` when the whole interval is within `margin` of 1, `faster` or `slower` when it leaves 1
     out, `unresolved` when the samples can't tell or are too few for the confidence asked.
     """
-    if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
-        return "same"
     if ratio.confidence < CONFIDENCE:
         return "unresolved"
+    if 1 - margin <= ratio.low and ratio.high <= 1 + margin:
+        return "same"
     if ratio.low > 1:
         return "faster"
     if ratio.high < 1:

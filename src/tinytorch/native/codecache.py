@@ -8,6 +8,7 @@ that compiled code can come from, so a change anywhere is a miss everywhere.
 from __future__ import annotations
 
 import functools
+import platform
 import time
 import warnings
 from collections.abc import Callable
@@ -58,10 +59,19 @@ def numba() -> Any:
     import numba as module
 
     isa = config.get("TINYTORCH_ISA")
-    if isinstance(isa, str):
+    if isinstance(isa, str) and platform.machine().lower() in ("x86_64", "amd64"):
         module.config.CPU_NAME = _ISA_CPU[isa]
         module.config.CPU_FEATURES = ""
+    if threads.get_num_threads() < threads.usable_cpus():
+        threads.set_num_threads(threads.get_num_threads())  # its pool is there to be told only now
     return module
+
+
+def __getattr__(name: str) -> Any:
+    """Give kernels Numba's `prange` with everything prepared, as `from numba` would not."""
+    if name == "prange":
+        return numba().prange
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @overload
@@ -83,7 +93,7 @@ def jit(
     helpers such as `vmath.exp` that must melt into the loop that calls them.
     """
     if function is None:
-        return functools.partial(jit, parallel=parallel, flags=flags, inline=inline)  # type: ignore[return-value]
+        return functools.partial(jit, parallel=parallel, flags=flags, inline=inline)
     module = numba()
     cached = None if inline else folder()
     previous = module.config.CACHE_DIR

@@ -120,7 +120,7 @@ def aligned_empty(
     if alignment < 1 or alignment & (alignment - 1):
         raise InvalidValue(f"alignment must be a power of two in bytes, got {alignment!r}")
     wanted = np.dtype(dtype)
-    sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+    sizes = shape if isinstance(shape, tuple) else (shape,)
     size = prod(sizes) * wanted.itemsize
     raw = np.empty(size + alignment, np.uint8)
     start = -raw.ctypes.data % alignment

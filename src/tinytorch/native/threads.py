@@ -25,14 +25,14 @@ from tinytorch.errors import InvalidValue
 _WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 
-def _cgroup_quota() -> float:
+def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
     """Return how many CPUs' worth of time the control group grants (inf without a limit)."""
     with contextlib.suppress(OSError, ValueError):  # cgroup v2
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        quota, period = (root / "cpu.max").read_text().split()
         if quota != "max":
             return int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError):  # cgroup v1
-        folder = Path("/sys/fs/cgroup/cpu")
+        folder = root / "cpu"
         granted = int((folder / "cpu.cfs_quota_us").read_text())
         if granted > 0:
             return granted / int((folder / "cpu.cfs_period_us").read_text())
@@ -46,7 +46,7 @@ def usable_cpus() -> int:
         allowed = len(os.sched_getaffinity(0))
     else:
         allowed = os.cpu_count() or 1
-    return max(1, math.ceil(min(allowed, _cgroup_quota())))
+    return max(1, math.ceil(min(allowed, cgroup_quota())))
 
 
 def _default() -> int:
@@ -85,8 +85,10 @@ def prepare() -> None:
         )
     if not wanted:
         os.environ.update({k: v for k, v in _WAIT.items() if k not in os.environ})
-    # NOTE: Numba sizes its pool once, at import, by affinity alone; the quota is ours to apply.
-    os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cpus()))
+    # NOTE: Numba sizes its pool once, at import, by affinity alone; the quota is ours to apply. A
+    # change after its import would make it read its whole configuration again.
+    if "numba" not in sys.modules:
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cpus()))
     if get_num_threads() < usable_cpus() or usable_cpus() < (os.cpu_count() or 1):
         _apply(get_num_threads())
 

@@ -26,6 +26,8 @@ def _output_shape(shapes: Shapes) -> Shape:
 
 def _bound(reference: Array, x: Array) -> Array:
     distance = x.max(axis=-1, keepdims=True) - x if x.size else x
+    # A masked logit, -inf, is exactly 0: its bound is 0, not 0 times inf.
+    distance = np.where(reference == 0, 0.0, distance)
     terms = math.sqrt(max(1, x.shape[-1]))
     return np.asarray(reference * (distance + 4 + terms))
 

@@ -4,13 +4,11 @@ A memory-bound loop gains what the other cores add to the bandwidth, not their a
 some tens of thousands of elements, waking the threads costs more than they bring.
 """
 
-from numba import prange
-
 from tinytorch.kernels.gelu import fused
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 tanh_loop, erf_loop = fused.tanh_loop, fused.erf_loop
 

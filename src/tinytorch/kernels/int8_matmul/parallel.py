@@ -1,12 +1,10 @@
 """The compiled loops with the rows shared among the threads."""
 
-from numba import prange
-
 from tinytorch.kernels.batches import each_product
 from tinytorch.kernels.int8_matmul.compiled import rows_of_product
 from tinytorch.kernels.registry import kernel
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 
 @jit(parallel=True)

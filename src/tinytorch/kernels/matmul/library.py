@@ -7,9 +7,12 @@ overhead on small products, and a copy where strides are not what BLAS can expre
 
 import numpy as np
 
+from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import kernel
 
 
 @kernel("matmul", above="parallel", dtypes=None, reuses_out=True)
 def library(a, b, out=None):
-    return np.matmul(a, b, out=out)
+    # NOTE: without `out`, NumPy checks and allocates by itself; it would write into an `out` of
+    # another type or with more axes without a word.
+    return np.matmul(a, b, out=None if out is None else destination("matmul", (a, b), out))

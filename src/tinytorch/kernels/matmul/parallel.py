@@ -5,13 +5,11 @@ scales with the cores; memory bandwidth is shared, and starting the threads cost
 small products lose.
 """
 
-from numba import prange
-
 from tinytorch.kernels.batches import each_product
 from tinytorch.kernels.matmul.tiled import rows_of_product
 from tinytorch.kernels.registry import kernel
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 
 @jit(parallel=True)

@@ -3,13 +3,11 @@
 A product an element leaves the cores waiting for memory: only added bandwidth helps.
 """
 
-from numba import prange
-
 from tinytorch.kernels.multiply.compiled import loop
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 
 @jit(parallel=True)

@@ -2,9 +2,11 @@
 
 import numpy as np
 
+from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import kernel
 
 
 @kernel("relu", above="unfused", dtypes=None, reuses_out=True)
 def inplace(x, out=None):
-    return np.maximum(x, x.dtype.type(0), out=np.empty_like(x) if out is None else out)
+    out = np.empty_like(x) if out is None else destination("relu", (x,), out)
+    return np.maximum(x, x.dtype.type(0), out=out)

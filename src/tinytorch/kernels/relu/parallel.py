@@ -3,13 +3,11 @@
 It can gain no more than the bandwidth that the other cores add.
 """
 
-from numba import prange
-
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
 from tinytorch.kernels.relu.fused import loop
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 
 @jit(parallel=True)

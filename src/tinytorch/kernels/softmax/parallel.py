@@ -1,12 +1,10 @@
 """The fused rows, shared among the threads; a row is never split."""
 
-from numba import prange
-
 from tinytorch.kernels.outputs import row_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
 from tinytorch.kernels.softmax.fused import rows_loop
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 
 @jit(parallel=True)

@@ -3,13 +3,11 @@
 Bound by memory, like every short elementwise loop on large arrays.
 """
 
-from numba import prange
-
 from tinytorch.kernels.outputs import flat_pass
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
 from tinytorch.kernels.squared_difference.fused import loop
 from tinytorch.native import threads
-from tinytorch.native.codecache import jit
+from tinytorch.native.codecache import jit, prange
 
 
 @jit(parallel=True)

@@ -1,0 +1,130 @@
+"""tito ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from tinytorch import ops
+from tinytorch.backends.ladders import Ladder, LadderRow, run_ladder
+from tinytorch.cli import options
+from tinytorch.cli.console import emit, progress
+from tinytorch.cli.roofs import roof_for
+from tinytorch.errors import VerificationError
+from tinytorch.measure import ceilings as measured
+from tinytorch.measure import charts
+from tinytorch.measure.ceilings import Ceilings
+from tinytorch.measure.report import Spec, Table
+from tinytorch.measure.units import (
+    bytes_text,
+    figures,
+    interval_text,
+    percent_text,
+    ratio_text,
+)
+
+
+def climb(op: str, update: Callable[[str, float], None], **chosen: Any) -> Ladder:
+    """Run an op's ladder with progress for each rung."""
+    return run_ladder(
+        op, on_rung=lambda name, done, of: update(f"{op}/{name}", done / of), **chosen
+    )
+
+
+def _allocations(row: LadderRow) -> str:
+    use = row.allocations
+    if use is None or use.allocations is None:
+        return "-"
+    peak = f", peak {bytes_text(use.peak_bytes)}" if use.peak_bytes else ""
+    return f"{use.allocations}{peak}"
+
+
+def _cells(row: LadderRow, ceilings: Ceilings, dtype: str) -> dict[str, str]:
+    cells = {"rung": row.kernel, "size": row.size, "error / bound": figures(row.check.worst, 2)}
+    m = row.measurement
+    if m is None:
+        return {**cells, "time": row.refused or f"NOT TIMED: {row.check.reason}"}
+    roof = roof_for(ceilings, dtype, row.bytes_moved)
+    speedup = row.speedup_over_naive
+    return {
+        **cells,
+        "time": interval_text(m.interval),
+        "GFLOP/s": figures(row.gflops_per_s or 0),
+        "GB/s": figures(row.gb_per_s or 0),
+        "of attainable": "-" if roof is None else percent_text(row.placement(roof).fraction),
+        "speed-up over naive": "1" if speedup is None else ratio_text(speedup),
+        "allocations": _allocations(row),
+        "shaky": ", ".join(c.rule for c in m.criticisms),
+    }
+
+
+def ladder_table(found: Ladder, ceilings: Ceilings) -> Table:
+    """Return a ladder as a table, bottom rung first."""
+    columns = (
+        "rung",
+        "size",
+        "time",
+        "GFLOP/s",
+        "GB/s",
+        "of attainable",
+        "speed-up over naive",
+        "allocations",
+        "error / bound",
+        "shaky",
+    )
+    cells = [_cells(row, ceilings, found.dtype) for row in found.rows]
+    rows = tuple(tuple(row.get(column, "") for column in columns) for row in cells)
+    naive = next((r.size for r in found.rows if r.kernel == "naive"), None)
+    notes = [
+        "time: median and 95 % interval of a call; attainable: the measured roof on "
+        f"{ceilings.threads} thread(s), data in the nearest cache that keeps them",
+    ]
+    if naive:
+        notes.append(f"speed-up over naive: both at size {naive}, in turns, the largest naive ends")
+    return Table(f"The ladder of {found.op} ({found.dtype})", columns, rows, tuple(notes))
+
+
+def ladder_bars(found: Ladder) -> Spec:
+    """Return a chart of each rung's GFLOP/s, on a logarithmic scale."""
+    speeds = [(f"{r.kernel} ({r.size})", r.gflops_per_s) for r in found.rows if r.gflops_per_s]
+    best = max(speeds, key=lambda pair: pair[1])[0] if speeds else None
+    return charts.bars(speeds, "GFLOP/s (logarithmic)", logarithmic=True, marked=best)
+
+
+@click.command()
+@click.argument("op")
+@click.option("--size", default=None, help="A size of the op, e.g. 512 (see `tito ops OP`).")
+@click.option("--kernels", default=None, help="Only these rungs: naive,library.")
+@options.dtype
+@options.params
+@options.seconds
+@options.threads
+@options.as_json
+def ladder(op: str, kernels: str | None, **chosen: Any) -> None:
+    """Climb OP's ladder: every rung verified, then timed, and held against this machine's roof.
+
+    \b
+    Example: tito ladder matmul --size 512
+    """
+    described = ops.get(op)
+    dtype = options.dtype_of(described, chosen["dtype"])
+    names = [k.name for k in options.kernels_of(op, kernels) or []] or None
+    if chosen["size"]:
+        described.size(chosen["size"])
+    with progress(f"ladder {op}") as update:
+        ceilings = measured.ceilings(progress=update)
+        found = climb(
+            op,
+            update,
+            dtype=dtype,
+            size=chosen["size"],
+            params=options.params_of(described, chosen["params_text"]),
+            seconds=chosen["seconds"],
+            kernels=names,
+        )
+    emit(found.to_dict(), [ladder_table(found, ceilings)], chosen["as_json"])
+    wrong = [row.kernel for row in found.rows if not row.check.ok]
+    if wrong:
+        raise VerificationError(f"wrong, and not timed: {', '.join(wrong)}")
