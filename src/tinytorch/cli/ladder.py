@@ -110,6 +110,7 @@ def ladder(op: str, kernels: str | None, **chosen: Any) -> None:
     """
     described = ops.get(op)
     dtype = options.dtype_of(described, chosen["dtype"])
+    params = options.params_of(described, chosen["params_text"])
     names = [k.name for k in options.kernels_of(op, kernels) or []] or None
     if chosen["size"]:
         described.size(chosen["size"])
@@ -120,7 +121,7 @@ def ladder(op: str, kernels: str | None, **chosen: Any) -> None:
             update,
             dtype=dtype,
             size=chosen["size"],
-            params=options.params_of(described, chosen["params_text"]),
+            params=params,
             seconds=chosen["seconds"],
             kernels=names,
         )

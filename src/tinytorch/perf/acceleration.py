@@ -7,13 +7,8 @@ ValueError.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
-import itertools
 import math
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -30,9 +25,9 @@ from tinytorch.kernels.patches import Geometry, Pair
 from tinytorch.kernels.registry import Kernel
 from tinytorch.measure.caches import detect_caches
 from tinytorch.measure.roofline import practical_tile_size
-from tinytorch.measure.units import figures, interval_text, ratio_text
-from tinytorch.native import threads
-from tinytorch.ops.spec import FLOATS, Array, Params
+from tinytorch.measure.units import figures, seconds_text
+from tinytorch.ops.spec import FLOATS, Array, Params, Shape
+from tinytorch.perf.workers import at_most, checked_workers, run_each
 
 __all__ = [
     "ComputeBackend",
@@ -205,48 +200,67 @@ def vectorized_operations(x: Any, y: Any) -> dict[str, Any]:
     }
 
 
-# Threads ------------------------------------------------------------------------------------------
-_limit_lock = threading.Lock()
-_limited = 0
-_unlimited_threads = 1
+# Convolution --------------------------------------------------------------------------------------
+@accepts_tensors
+def im2col(x: Any, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0) -> Array:
+    """Return the patches of images (N, C, H, W) as rows, (N oh ow, C kh kw), each C-major."""
+    return patches.im2col(_numbers(x), kernel_size, stride, padding)
 
 
-@contextlib.contextmanager
-def _at_most(count: int) -> Iterator[None]:
-    """Let kernels and BLAS use at most `count` threads inside.
+@accepts_tensors
+def col2im(
+    cols: Any, x_shape: Shape, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0
+) -> Array:
+    """Add rows of patches up into images of `x_shape`: the exact adjoint of `im2col`."""
+    return patches.col2im(_numbers(cols), x_shape, kernel_size, stride, padding)
 
-    The count belongs to the whole process, so calls that overlap share the first one's limit, and
-    the last one out restores what was before.
+
+@accepts_tensors
+def im2col_conv2d(
+    x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0
+) -> Array:
+    """Return the convolution (cross-correlation) of images as one product of the current backend.
+
+    x (N, C, H, W), weight (O, C, kh, kw), bias (O,): the result is (N, O, oh, ow) in the dtype of
+    x and weight together.
     """
-    global _limited, _unlimited_threads
-    with _limit_lock:
-        if not _limited:
-            _unlimited_threads = threads.get_num_threads()
-            if count < _unlimited_threads:
-                threads.set_num_threads(count)
-        _limited += 1
-    try:
-        yield
-    finally:
-        with _limit_lock:
-            _limited -= 1
-            if not _limited and threads.get_num_threads() != _unlimited_threads:
-                threads.set_num_threads(_unlimited_threads)
+    x, weight = _numbers(x), _numbers(weight)
+    if weight.ndim != 4:
+        raise ShapeError(
+            f"a convolution's weight must be 4D, (out, in, height, width), got {weight.shape}"
+        )
+    geometry = Geometry.of(x.shape, weight.shape[2:], stride, padding)
+    outputs, inputs = weight.shape[:2]
+    if x.shape[1] != inputs:
+        raise ShapeError(
+            f"an input of {x.shape[1]} channels does not match a weight for {inputs} channels: "
+            f"shapes {x.shape} and {weight.shape}"
+        )
+    flat = weight.reshape(outputs, geometry.patch)
+    product = get_backend().dispatch("matmul", flat, patches.columns(x, geometry))
+    result = product.reshape(x.shape[0], outputs, *geometry.output)
+    return result if bias is None else _biased(result, _numbers(bias))
 
 
-def _workers(value: Any) -> int:
-    if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
-        raise InvalidValue(f"num_workers must be an int of at least 1, got {value!r}")
-    return int(value)
+def _biased(result: Array, bias: Array) -> Array:
+    if bias.shape != result.shape[1:2]:
+        raise ShapeError(
+            f"a bias of shape {bias.shape} does not match {result.shape[1]} output channels"
+        )
+    if result.dtype.kind != "f":
+        result = result.astype(np.result_type(result, bias))
+    result += bias[:, None, None]  # in place: a float64 bias leaves float32 as it is
+    return result
 
 
+# Threads ------------------------------------------------------------------------------------------
 @accepts_tensors
 def parallel_relu(x: Any, num_workers: int = 4) -> Array:
     """Return max(x, 0) from at most `num_workers` threads, and no more than there are CPUs.
 
     Where threads can't pay (small arrays, strides, integers), one does the work.
     """
-    with _at_most(_workers(num_workers)):
+    with at_most(checked_workers(num_workers)):
         return NATIVE.dispatch("relu", _numbers(x))
 
 
@@ -257,50 +271,167 @@ def parallel_batch_processing(
 
     An ndarray or a Tensor is taken apart along its first axis, and the results, which must have one
     shape, are stacked into one again; anything else that can be iterated over gives a list. The
-    first exception, in the order of the items, is raised; what has not begun by then is not run.
+    first exception, in the order of the items, is raised.
 
     Threads run Python code one at a time: what gains is the time that items spend in NumPy, in
     compiled kernels or waiting. Kernels and BLAS share the CPUs among the workers meanwhile.
     """
-    count = _workers(num_workers)
+    workers = checked_workers(num_workers)
     if not callable(operation):
-        raise InvalidValue(f"operation must be callable, got {type(operation).__name__}")
-    whole = isinstance(batch_data, np.ndarray | Tensor)
-    if whole and batch_data.ndim == 0:
-        raise ShapeError("a batch needs a first axis, got a scalar: use x[None]")
-    if not isinstance(batch_data, Iterable) and not whole:
-        raise InvalidValue(f"a batch is an array or a list, got {type(batch_data).__name__}")
-    items = [batch_data[i] for i in range(len(batch_data))] if whole else list(batch_data)
-    results = _each(items, operation, min(count, len(items)))
-    if not whole:
-        return results
-    stacked = _stacked(results) if results else np.asarray(getattr(batch_data, "data", []))
-    return stacked
+        raise InvalidValue(f"operation must be callable, got a {type(operation).__name__}")
+    if isinstance(batch_data, np.ndarray | Tensor):
+        if batch_data.ndim == 0:
+            raise ShapeError("a batch needs a first axis, got a scalar: use x[None]")
+        items = [batch_data[i] for i in range(len(batch_data))]
+        results = run_each(operation, items, workers)
+        return _stacked(results, as_tensor=isinstance(batch_data, Tensor)) if items else batch_data
+    if not isinstance(batch_data, Iterable):
+        raise InvalidValue(f"a batch is an array or a list, got a {type(batch_data).__name__}")
+    return run_each(operation, list(batch_data), workers)
 
 
-def _each(items: list[Any], operation: Callable[[Any], Any], workers: int) -> list[Any]:
-    if workers < 2:
-        return [operation(item) for item in items]
-    # Several runs of items a worker: few enough to cost nothing, enough to even out their times.
-    count = min(len(items), 4 * workers)
-    cuts = [i * len(items) // count for i in range(count + 1)]
-    runs = [items[first:last] for first, last in itertools.pairwise(cuts)]
-    # NOTE: threads start with an empty context, without the caller's `use_backend` and `errstate`.
-    contexts = [contextvars.copy_context() for _ in runs]
-
-    def work(context: contextvars.Context, run: list[Any]) -> list[Any]:
-        return context.run(lambda: [operation(item) for item in run])
-
-    share = max(1, threads.get_num_threads() // workers)
-    with _at_most(share), ThreadPoolExecutor(workers) as pool:
-        return list(itertools.chain.from_iterable(pool.map(work, contexts, runs)))
-
-
-def _stacked(results: list[Any]) -> Array:
+def _stacked(results: list[Any], as_tensor: bool) -> Array | Tensor:
     arrays = [np.asarray(r.data if isinstance(r, Tensor) else r) for r in results]
     shapes = {array.shape for array in arrays}
     if len(shapes) > 1:
         raise ShapeError(
             f"results of shapes {sorted(shapes)} can't be stacked: pass the batch as a list"
         )
-    return np.stack(arrays)
+    stacked = np.stack(arrays)
+    return Tensor(stacked, dtype=stacked.dtype) if as_tensor else stacked
+
+
+# Codes --------------------------------------------------------------------------------------------
+# Products of int8 codes reach 2^14, so as many of them fit int32.
+_LARGEST_DEPTH = (2**31 - 1) // 2**14
+
+
+def _scale(value: Any, name: str) -> float:
+    try:
+        scale = float(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidValue(f"{name} must be a positive number, got {value!r}") from error
+    with np.errstate(over="ignore"):
+        usable = math.isfinite(scale) and 0 < np.float32(scale) < np.inf
+    if not usable:
+        raise InvalidValue(f"{name} must be a positive number that float32 holds, got {scale!r}")
+    return scale
+
+
+def _codes(value: Any, scale: float, name: str) -> Array:
+    """Return int8 codes: integers are codes already, floats are values to be divided by `scale`.
+
+    Both saturate at -128 and 127. Raises InvalidValue for NaN, which no code stands for.
+    """
+    array = _numbers(value)
+    if array.dtype == np.int8:
+        return array
+    if array.dtype.kind in "bu":
+        return np.minimum(array, 127).astype(np.int8)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float32) if array.dtype.itemsize < 4 else array
+        if np.isnan(array).any():
+            raise InvalidValue(f"{name} holds NaN, which has no INT8 code: remove or replace it")
+        with np.errstate(over="ignore"):
+            array = np.rint(array / scale)
+    return np.clip(array, -128, 127).astype(np.int8)
+
+
+def _values(codes: Array, scale: float) -> Array:
+    return np.multiply(codes, scale, dtype=np.float64).astype(np.float32)
+
+
+@accepts_tensors
+def quantized_matmul(A: Any, B: Any, scale_A: float = 1.0, scale_B: float = 1.0) -> Array:
+    """Return A @ B in float32, multiplied as int8 codes and summed exactly in int32.
+
+    Arrays of an integer dtype are codes; arrays of floats are values, and become the codes
+    rint(value / scale). Codes saturate at -128 and 127. The result is the sum times both scales.
+    """
+    scales = _scale(scale_A, "scale_A"), _scale(scale_B, "scale_B")
+    a, b = _codes(A, scales[0], "A"), _codes(B, scales[1], "B")
+    if a.ndim and a.shape[-1] > _LARGEST_DEPTH:
+        raise InvalidValue(
+            f"the inner dimension {a.shape[-1]} may overflow int32 sums: cut the product into "
+            f"parts of at most {_LARGEST_DEPTH} and add them up"
+        )
+    return _values(get_backend().dispatch("int8_matmul", a, b), scales[0] * scales[1])
+
+
+@accepts_tensors
+def quantized_relu(x: Any, scale: float = 1.0) -> Array:
+    """Return max(code, 0) * scale in float32; codes as in `quantized_matmul`."""
+    step = _scale(scale, "scale")
+    return _values(NUMPY.dispatch("relu", _codes(x, step, "x")), step)
+
+
+# Backends and the whole ladder --------------------------------------------------------------------
+class OptimizedBackend(ComputeBackend):
+    """The `auto` backend as a class of its own: the measured best kernel for each call."""
+
+    def __init__(self) -> None:
+        """There is nothing to choose."""
+        super().__init__("optimized", "the measured best for each shape, as auto")
+
+    def choose(self, op: str, arrays: tuple[Array, ...], params: Params) -> Kernel:
+        """Return the kernel that `auto` would run."""
+        return AUTO.choose(op, arrays, params)
+
+    @accepts_tensors
+    def dispatch(self, op: str, *arrays: Any, out: Array | None = None, **params: Any) -> Array:
+        """Compute any op by name; raises UnknownName with the nearest for one that is not known."""
+        if not isinstance(op, str):
+            raise UnknownName("op", op, ops.names())
+        return AUTO.dispatch(op, *arrays, out=out, **params)
+
+    def matmul(self, a: Any, b: Any) -> Any:
+        """Return the product."""
+        return self.dispatch("matmul", a, b)
+
+
+def final_performance_test(seconds: float = 0.2) -> list[dict[str, Any]]:
+    """Run every rung of the matmul and gelu ladders; print the table, and return it as data.
+
+    `seconds` is the budget for timing one rung. Each is verified first, and runs at the size that
+    its row names; a rung that failed has a reason and no time. Times are in seconds.
+    """
+    rows = []
+    for op, size in (("matmul", "512"), ("gelu", "1M")):
+        rows += [_summary(op, row) for row in run_ladder(op, size=size, seconds=seconds).rows]
+    _show(rows)
+    return rows
+
+
+run_complete_acceleration_demo = final_performance_test
+
+
+def _summary(op: str, row: LadderRow) -> dict[str, Any]:
+    taken, speedup = row.measurement, row.speedup_over_naive
+    return {
+        "op": op,
+        "kernel": row.kernel,
+        "size": row.size,
+        "verified": row.check.ok and row.refused is None,
+        "reason": row.refused or row.check.reason,
+        "error_share_of_bound": row.check.worst,
+        "median_seconds": taken.median if taken else None,
+        "interval_seconds": (taken.interval.low, taken.interval.high) if taken else None,
+        "gflops_per_s": row.gflops_per_s,
+        "gb_per_s": row.gb_per_s,
+        "speedup_over_naive": speedup.median if speedup else None,
+        "speedup_interval": (speedup.low, speedup.high) if speedup else None,
+        "speedup_size": row.speedup_size,
+    }
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    print(f"{'op':8}{'kernel':12}{'size':>6}{'time':>12}{'GFLOP/s':>10}  speed-up over naive")
+    for row in rows:
+        start = f"{row['op']:8}{row['kernel']:12}{row['size']:>6}"
+        if row["median_seconds"] is None:
+            print(f"{start}  not timed: {row['reason']}")
+            continue
+        ratio = row["speedup_over_naive"]
+        faster = f"{figures(ratio)}x at size {row['speedup_size']}" if ratio else "-"
+        time, speed = seconds_text(row["median_seconds"]), figures(row["gflops_per_s"])
+        print(f"{start}{time:>12}{speed:>10}  {faster}")
