@@ -32,7 +32,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for path in compiled.glob("*"):  # compiled from sources that have changed since
         if path.stat().st_mtime < time.time() - _DAY_SECONDS:
             _remove(path)
-    # NOTE: the same examples each time; a bound from statistics may be passed one time in a million.
+    # NOTE: the same examples each time; a statistical bound may be passed once in a million.
     hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
     hypothesis.settings.load_profile("repeatable")
 

@@ -185,10 +185,11 @@ def check_tito(line: str, known_ops: set[str]) -> None:
         raise click.UsageError(f"{line!r}: nothing takes {' '.join(extra)!r}")
     # A page may name a command alone; with words after it, the words must do.
     for parameter in command.params if words[1:] else ():
-        if parameter.required and values.get(parameter.name or "") is None:
+        # NOTE: what stands for "not given" differs between versions of click.
+        if parameter.required and not isinstance(values.get(parameter.name or ""), str):
             raise click.UsageError(f"{line!r}: {parameter.name} is missing")
     named = values.get("op")
-    for op in [named] if isinstance(named, str) else named or ():
+    for op in [named] if isinstance(named, str) else named if isinstance(named, tuple) else ():
         # Words in capitals stand for any op.
         if op not in known_ops and not op.isupper():
             raise UnknownName("op", op, known_ops)
@@ -281,7 +282,7 @@ def test_a_broken_link_is_found(tmp_path: Path) -> None:
     assert broken_links(page) == ["no.md", "#no"]
 
 
-REPOSITORY_PATH = re.compile(r"`((?:tests|docs|examples|benchmarks|src)/[\w./-]+)`")
+REPOSITORY_PATH = re.compile(r"(?<![\w./])(?:tests|docs|examples|benchmarks|src)/[\w./-]*\w")
 
 
 @on_every_page

@@ -14,8 +14,12 @@ from tinytorch.measure.report import Table
 def _console(stream: TextIO) -> Any:
     from rich.console import Console
 
+    class Pipe(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich would exit with 1, which means a failed check here
+
     # A file or a pipe has no width of its own: leave tables room.
-    return Console(file=stream, highlight=False, width=None if stream.isatty() else 160)
+    return Pipe(file=stream, highlight=False, width=None if stream.isatty() else 160)
 
 
 def show(*tables: Table) -> None:

@@ -40,6 +40,7 @@ class Story:
     started_at: str = field(default_factory=_now)
     sections: list[Section] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    interrupted: bool = False
     ceilings: Ceilings | None = None
     ladders: list[Any] = field(default_factory=list)
 
@@ -58,10 +59,14 @@ class Story:
         """Write the page and the data, each in one step."""
         taken = time.strftime("%Y-%m-%d %H:%M")
         where = f"{detected.detect().cpu_model}, {taken}, tinytorch {__version__}"
+        if self.interrupted:
+            where += " (interrupted: what had been measured is here)"
         Report("A journey to the roof of this machine", where, tuple(self.sections)).write(
             self.page
         )
-        text = json.dumps({"schema": SCHEMA, **self.data}, indent=1, default=str)
+        text = json.dumps(
+            {"schema": SCHEMA, "interrupted": self.interrupted, **self.data}, indent=1, default=str
+        )
         write_whole(self.folder / "journey.json", text)
 
 
@@ -239,6 +244,7 @@ def journey(output: Path, as_json: bool) -> int:
         left_out = tell(story, on_part)
     except KeyboardInterrupt:
         if story.sections:
+            story.interrupted = True
             story.write()
             warn(f"interrupted: {len(story.sections)} parts are kept in {story.page}")
         else:

@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a check failed; 2 bad usage; 3 something could not be meas
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -87,8 +88,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         print("tito: interrupted", file=sys.stderr)
         return 3
     except BrokenPipeError:
-        sys.stderr.close()
+        # Whoever read our output has seen enough; keep Python from flushing into the void.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"tito: {error}", file=sys.stderr)
+        return 3
     return result if isinstance(result, int) else 0
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from tinytorch import ops
-from tinytorch.errors import InvalidValue
+from tinytorch.errors import InvalidValue, MeasurementError
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
 from tinytorch.ops.spec import Op, Params
@@ -102,7 +102,16 @@ def callable_at(target: str) -> Callable[[], Any]:
         raise InvalidValue(f"can't find {target!r}: {error}") from error
     if not callable(found):
         raise InvalidValue(f"{target!r} is a {type(found).__name__}, not something to call")
-    call: Callable[[], Any] = found
+    function: Callable[[], Any] = found
+
+    def call() -> Any:
+        try:
+            return function()
+        except Exception as error:
+            raise MeasurementError(
+                f"{target} failed when called without arguments: {type(error).__name__}: {error}"
+            ) from error
+
     return call
 
 

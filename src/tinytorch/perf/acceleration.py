@@ -7,7 +7,6 @@ ValueError.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -17,16 +16,15 @@ from tinytorch import ops
 from tinytorch.backends import ComputeBackend, get_backend, set_backend
 from tinytorch.backends.auto import AUTO
 from tinytorch.backends.builtin import NAIVE, NATIVE, NUMPY
-from tinytorch.backends.ladders import LadderRow, run_ladder
 from tinytorch.core.tensor import Tensor, accepts_tensors
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName
-from tinytorch.kernels import patches, registry
+from tinytorch.kernels import codes, patches, registry
 from tinytorch.kernels.patches import Geometry, Pair
 from tinytorch.kernels.registry import Kernel
 from tinytorch.measure.caches import detect_caches
 from tinytorch.measure.roofline import practical_tile_size
-from tinytorch.measure.units import figures, seconds_text
 from tinytorch.ops.spec import FLOATS, Array, Params, Shape
+from tinytorch.perf.demonstration import final_performance_test
 from tinytorch.perf.workers import at_most, checked_workers, run_each
 
 __all__ = [
@@ -302,45 +300,6 @@ def _stacked(results: list[Any], as_tensor: bool) -> Array | Tensor:
 
 
 # Codes --------------------------------------------------------------------------------------------
-# Products of int8 codes reach 2^14, so as many of them fit int32.
-_LARGEST_DEPTH = (2**31 - 1) // 2**14
-
-
-def _scale(value: Any, name: str) -> float:
-    try:
-        scale = float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidValue(f"{name} must be a positive number, got {value!r}") from error
-    with np.errstate(over="ignore"):
-        usable = math.isfinite(scale) and 0 < np.float32(scale) < np.inf
-    if not usable:
-        raise InvalidValue(f"{name} must be a positive number that float32 holds, got {scale!r}")
-    return scale
-
-
-def _codes(value: Any, scale: float, name: str) -> Array:
-    """Return int8 codes: integers are codes already, floats are values to be divided by `scale`.
-
-    Both saturate at -128 and 127. Raises InvalidValue for NaN, which no code stands for.
-    """
-    array = _numbers(value)
-    if array.dtype == np.int8:
-        return array
-    if array.dtype.kind in "bu":
-        return np.minimum(array, 127).astype(np.int8)
-    if array.dtype.kind == "f":
-        array = array.astype(np.float32) if array.dtype.itemsize < 4 else array
-        if np.isnan(array).any():
-            raise InvalidValue(f"{name} holds NaN, which has no INT8 code: remove or replace it")
-        with np.errstate(over="ignore"):
-            array = np.rint(array / scale)
-    return np.clip(array, -128, 127).astype(np.int8)
-
-
-def _values(codes: Array, scale: float) -> Array:
-    return np.multiply(codes, scale, dtype=np.float64).astype(np.float32)
-
-
 @accepts_tensors
 def quantized_matmul(A: Any, B: Any, scale_A: float = 1.0, scale_B: float = 1.0) -> Array:
     """Return A @ B in float32, multiplied as int8 codes and summed exactly in int32.
@@ -348,24 +307,26 @@ def quantized_matmul(A: Any, B: Any, scale_A: float = 1.0, scale_B: float = 1.0)
     Arrays of an integer dtype are codes; arrays of floats are values, and become the codes
     rint(value / scale). Codes saturate at -128 and 127. The result is the sum times both scales.
     """
-    scales = _scale(scale_A, "scale_A"), _scale(scale_B, "scale_B")
-    a, b = _codes(A, scales[0], "A"), _codes(B, scales[1], "B")
-    if a.ndim and a.shape[-1] > _LARGEST_DEPTH:
+    step_a = codes.checked_scale(scale_A, "scale_A")
+    step_b = codes.checked_scale(scale_B, "scale_B")
+    a, b = codes.codes_of(_numbers(A), step_a, "A"), codes.codes_of(_numbers(B), step_b, "B")
+    if a.ndim and a.shape[-1] > codes.LARGEST_DEPTH:
         raise InvalidValue(
             f"the inner dimension {a.shape[-1]} may overflow int32 sums: cut the product into "
-            f"parts of at most {_LARGEST_DEPTH} and add them up"
+            f"parts of at most {codes.LARGEST_DEPTH} and add them up"
         )
-    return _values(get_backend().dispatch("int8_matmul", a, b), scales[0] * scales[1])
+    return codes.values_of(get_backend().dispatch("int8_matmul", a, b), step_a * step_b)
 
 
 @accepts_tensors
 def quantized_relu(x: Any, scale: float = 1.0) -> Array:
     """Return max(code, 0) * scale in float32; codes as in `quantized_matmul`."""
-    step = _scale(scale, "scale")
-    return _values(NUMPY.dispatch("relu", _codes(x, step, "x")), step)
+    step = codes.checked_scale(scale, "scale")
+    positive = NUMPY.dispatch("relu", codes.codes_of(_numbers(x), step, "x"))
+    return codes.values_of(positive, step)
 
 
-# Backends and the whole ladder --------------------------------------------------------------------
+# Backends and ladders ------------------------------------------------------------------------------
 class OptimizedBackend(ComputeBackend):
     """The `auto` backend as a class of its own: the measured best kernel for each call."""
 
@@ -389,49 +350,5 @@ class OptimizedBackend(ComputeBackend):
         return self.dispatch("matmul", a, b)
 
 
-def final_performance_test(seconds: float = 0.2) -> list[dict[str, Any]]:
-    """Run every rung of the matmul and gelu ladders; print the table, and return it as data.
-
-    `seconds` is the budget for timing one rung. Each is verified first, and runs at the size that
-    its row names; a rung that failed has a reason and no time. Times are in seconds.
-    """
-    rows = []
-    for op, size in (("matmul", "512"), ("gelu", "1M")):
-        rows += [_summary(op, row) for row in run_ladder(op, size=size, seconds=seconds).rows]
-    _show(rows)
-    return rows
-
-
+# The same, by the name that other versions gave it.
 run_complete_acceleration_demo = final_performance_test
-
-
-def _summary(op: str, row: LadderRow) -> dict[str, Any]:
-    taken, speedup = row.measurement, row.speedup_over_naive
-    return {
-        "op": op,
-        "kernel": row.kernel,
-        "size": row.size,
-        "verified": row.check.ok and row.refused is None,
-        "reason": row.refused or row.check.reason,
-        "error_share_of_bound": row.check.worst,
-        "median_seconds": taken.median if taken else None,
-        "interval_seconds": (taken.interval.low, taken.interval.high) if taken else None,
-        "gflops_per_s": row.gflops_per_s,
-        "gb_per_s": row.gb_per_s,
-        "speedup_over_naive": speedup.median if speedup else None,
-        "speedup_interval": (speedup.low, speedup.high) if speedup else None,
-        "speedup_size": row.speedup_size,
-    }
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    print(f"{'op':8}{'kernel':12}{'size':>6}{'time':>12}{'GFLOP/s':>10}  speed-up over naive")
-    for row in rows:
-        start = f"{row['op']:8}{row['kernel']:12}{row['size']:>6}"
-        if row["median_seconds"] is None:
-            print(f"{start}  not timed: {row['reason']}")
-            continue
-        ratio = row["speedup_over_naive"]
-        faster = f"{figures(ratio)}x at size {row['speedup_size']}" if ratio else "-"
-        time, speed = seconds_text(row["median_seconds"]), figures(row["gflops_per_s"])
-        print(f"{start}{time:>12}{speed:>10}  {faster}")

@@ -17,32 +17,24 @@ from tinytorch.native import threads
 # out their times.
 _RUNS_PER_WORKER = 4
 
-_lock = threading.Lock()
-_inside = 0
-_threads_outside = 1
+_limiting = threading.Lock()
 
 
 @contextlib.contextmanager
 def at_most(count: int) -> Iterator[None]:
     """Let kernels and BLAS use at most `count` threads inside.
 
-    The number belongs to the whole process, so blocks that overlap, in several threads or one
-    within another, keep the first one's limit, and the last one out restores what was before.
+    The number belongs to the whole process, so within a block that limits it already, in whatever
+    thread, a second one changes nothing: each would undo what the other did.
     """
-    global _inside, _threads_outside
-    with _lock:
-        if not _inside:
-            _threads_outside = threads.get_num_threads()
-            if count < _threads_outside:
-                threads.set_num_threads(count)
-        _inside += 1
-    try:
+    if count >= threads.get_num_threads() or not _limiting.acquire(blocking=False):
         yield
+        return
+    try:
+        with threads.use_threads(count):
+            yield
     finally:
-        with _lock:
-            _inside -= 1
-            if not _inside and threads.get_num_threads() != _threads_outside:
-                threads.set_num_threads(_threads_outside)
+        _limiting.release()
 
 
 def checked_workers(value: Any) -> int:

@@ -1,0 +1,53 @@
+"""The ladders of matmul and gelu as one short table, printed and returned as data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinytorch.backends.ladders import LadderRow, run_ladder
+from tinytorch.measure.units import figures, seconds_text
+
+
+def final_performance_test(seconds: float = 0.2) -> list[dict[str, Any]]:
+    """Run every rung of the matmul and gelu ladders; print the table, and return it as data.
+
+    `seconds` is the budget for timing one rung. Each is verified first, and runs at the size that
+    its row names; a rung that failed has a reason and no time. Times are in seconds.
+    """
+    rows = []
+    for op, size in (("matmul", "512"), ("gelu", "1M")):
+        rows += [_summary(op, row) for row in run_ladder(op, size=size, seconds=seconds).rows]
+    _show(rows)
+    return rows
+
+
+def _summary(op: str, row: LadderRow) -> dict[str, Any]:
+    taken, speedup = row.measurement, row.speedup_over_naive
+    return {
+        "op": op,
+        "kernel": row.kernel,
+        "size": row.size,
+        "verified": row.check.ok and row.refused is None,
+        "reason": row.refused or row.check.reason,
+        "error_share_of_bound": row.check.worst,
+        "median_seconds": taken.median if taken else None,
+        "interval_seconds": (taken.interval.low, taken.interval.high) if taken else None,
+        "gflops_per_s": row.gflops_per_s,
+        "gb_per_s": row.gb_per_s,
+        "speedup_over_naive": speedup.median if speedup else None,
+        "speedup_interval": (speedup.low, speedup.high) if speedup else None,
+        "speedup_size": row.speedup_size,
+    }
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    print(f"{'op':8}{'kernel':12}{'size':>6}{'time':>12}{'GFLOP/s':>10}  speed-up over naive")
+    for row in rows:
+        start = f"{row['op']:8}{row['kernel']:12}{row['size']:>6}"
+        if row["median_seconds"] is None:
+            print(f"{start}  not timed: {row['reason']}")
+            continue
+        ratio = row["speedup_over_naive"]
+        faster = f"{figures(ratio)}x at size {row['speedup_size']}" if ratio else "-"
+        time, speed = seconds_text(row["median_seconds"]), figures(row["gflops_per_s"])
+        print(f"{start}{time:>12}{speed:>10}  {faster}")
