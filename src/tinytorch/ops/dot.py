@@ -21,8 +21,9 @@ def equal_shapes(shapes: Shapes) -> Shape:
 
 
 def paired_sizes() -> tuple[Size, ...]:
-    """The elementwise suite, with both inputs of one shape."""
-    return tuple(Size(size.name, size.shapes * 2) for size in unary_sizes())
+    """The elementwise suite, with both inputs of one shape, and one size of several blocks."""
+    equal = tuple(Size(size.name, size.shapes * 2) for size in unary_sizes())
+    return (*equal, Size("blocks", ((70_001,),) * 2))
 
 
 def _reference(x: Array, y: Array) -> Array:

@@ -48,12 +48,12 @@ def ladder_sizes(inputs: int) -> tuple[Size, ...]:
     return tuple(Size(name, ((n,),) * inputs) for name, n in counts.items())
 
 
-def unary_shape(shapes: Shapes, **params: Any) -> Shape:
+def unary_shape(shapes: Shapes) -> Shape:
     """The output of a one-input op has its input's shape."""
     return shapes[0]
 
 
-def binary_shape(shapes: Shapes, **params: Any) -> Shape:
+def binary_shape(shapes: Shapes) -> Shape:
     """The output of a two-input op has the broadcast shape; raises ShapeError if there is none."""
     try:
         return np.broadcast_shapes(*shapes)

@@ -67,6 +67,7 @@ OP = Op(
         Size("odd", ((33, 17), (17, 65))),
         Size("prime", ((37, 41), (41, 43))),
         Size("partial-tile", ((66, 70), (70, 67))),
+        Size("many-tiles", ((5, 261), (261, 517))),
         Size("row", ((1, 64), (64, 33))),
         Size("batched", ((3, 8, 9), (3, 9, 7))),
         Size("broadcast", ((2, 1, 5, 6), (3, 6, 4))),

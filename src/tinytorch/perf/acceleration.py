@@ -217,7 +217,7 @@ def col2im(
 def im2col_conv2d(
     x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0
 ) -> Array:
-    """Return the convolution (cross-correlation) of images as one product of the current backend.
+    """Return the convolution (cross-correlation) of images, a product of the current backend each.
 
     x (N, C, H, W), weight (O, C, kh, kw), bias (O,): the result is (N, O, oh, ow) in the dtype of
     x and weight together.
@@ -326,7 +326,7 @@ def quantized_relu(x: Any, scale: float = 1.0) -> Array:
     return codes.values_of(positive, step)
 
 
-# Backends and ladders ------------------------------------------------------------------------------
+# Backends and ladders -----------------------------------------------------------------------------
 class OptimizedBackend(ComputeBackend):
     """The `auto` backend as a class of its own: the measured best kernel for each call."""
 
