@@ -145,6 +145,18 @@ def switches() -> str:
     return table(("variable", "what it sets", "when unset"), rows)
 
 
+def acceleration() -> str:
+    """The public names of `tinytorch.perf.acceleration`; an alias says what it is one of."""
+    module = importlib.import_module("tinytorch.perf.acceleration")
+    rows = []
+    for name in module.__all__:
+        value = getattr(module, name)
+        says = (inspect.getdoc(value) or "").splitlines()[0]
+        alias = value.__name__ != name
+        rows.append((code(name), f"the same as {code(value.__name__)}" if alias else says))
+    return table(("name", "what it does"), rows)
+
+
 # ------------------------------------------------------------------------- the command line
 
 
@@ -212,6 +224,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "op-tolerances": op_tolerances,
     "ladders": ladders,
     "backends": backend_names,
+    "acceleration": acceleration,
     "switches": switches,
     "commands": commands,
     "command-reference": command_reference,

@@ -601,7 +601,7 @@ def test_the_optimized_backend_can_be_set() -> None:
 
 
 def test_unknown_operations_and_backends_are_one_clear_error() -> None:
-    with pytest.raises(UnknownName, match="matmull.*did you mean 'matmul'"):
+    with pytest.raises(UnknownName, match=r"matmull.*did you mean 'matmul'"):
         OptimizedBackend().dispatch("matmull", draw(2, 2), draw(2, 2))
     with pytest.raises(UnknownName, match="unknown op"):
         OptimizedBackend().dispatch([], draw(2, 2))

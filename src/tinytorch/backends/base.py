@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -77,7 +77,7 @@ class ComputeBackend:
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
 
-    def rungs(self, op: str) -> tuple[Kernel, ...]:
+    def rungs(self, op: str) -> Iterable[Kernel]:
         """Return the kernels this backend may use for an op, preferred first."""
         raise NotImplementedError
 
@@ -127,7 +127,10 @@ class ComputeBackend:
         self._chosen.clear()
 
 
-def rungs_by_preference(op: str, preference: tuple[str, ...]) -> tuple[Kernel, ...]:
-    """Return an op's rungs in order of a list of names, those it has; nothing else is imported."""
+def rungs_by_preference(op: str, preference: tuple[str, ...]) -> Iterator[Kernel]:
+    """Yield an op's rungs in order of a list of names, those it has; each is imported in its turn.
+
+    Who stops at the library's rung has not loaded Numba.
+    """
     have = registry.rung_names(op)
-    return tuple(registry.get(op, name) for name in preference if name in have)
+    return (registry.get(op, name) for name in preference if name in have)

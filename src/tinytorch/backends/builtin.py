@@ -7,6 +7,7 @@ broadcast sum, say), NumPy does.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ class FixedBackend(ComputeBackend):
         super().__init__(name, summary)
         self._preference = preference
 
-    def rungs(self, op: str) -> tuple[Kernel, ...]:
+    def rungs(self, op: str) -> Iterable[Kernel]:
         """Return the op's rungs in order of preference."""
         return rungs_by_preference(op, self._preference)
 

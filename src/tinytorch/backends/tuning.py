@@ -162,7 +162,7 @@ class Table:
                 raise ValueError("it speaks of another key than its name says")
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             self._warn(
                 f"tuning entry {path} can't be used ({error}) and is ignored: `tito tune` writes "
                 "it anew"

@@ -126,7 +126,9 @@ def _bench_callable(target: str, effort: Effort, as_json: bool) -> list[Measurem
 @options.threads
 @options.as_json
 def bench(target: str, sizes: str | None, kernels: str | None, **chosen: Any) -> None:
-    """Time an OP's kernels, or any MODULE:FUNCTION of yours: verified first, in turns, as medians.
+    """Time OP's kernels, or any MODULE:FUNCTION of yours.
+
+    Kernels are verified first; samples are taken in turns and given as medians with intervals.
 
     \b
     Examples: tito bench matmul --sizes 256,1024 --kernels blocked,library

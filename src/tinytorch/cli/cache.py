@@ -79,7 +79,9 @@ def simulate(n: int, tile: int | None) -> tuple[list[dict[str, object]], Table]:
 @click.option("--tile", default=None, type=int, help="Tile edge (default: what fits L1).")
 @options.as_json
 def cache(op: str, size: int, tile: int | None, as_json: bool) -> None:
-    """Simulate the loop nests of OP on this machine's caches: which order misses, and how often.
+    """Simulate OP's loop nests on this machine's caches.
+
+    Which loop order misses, how often, and what that fetches from memory.
 
     \b
     Example: tito cache matmul --size 512 --tile 64

@@ -100,7 +100,9 @@ def _table(title: str, findings: list[Finding], notes: list[str]) -> Table:
 @click.argument("file", required=False, type=click.Path(path_type=Path))
 @options.as_json
 def doctor(file: Path | None, as_json: bool) -> None:
-    """Check this installation, and every kernel on every case; or the kernels of your own FILE.
+    """Check this installation, or the kernels of your FILE.
+
+    Every kernel is run on every case of its op's suite.
 
     \b
     Examples: tito doctor

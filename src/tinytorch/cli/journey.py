@@ -222,11 +222,11 @@ def tell(story: Story, on_part: Callable[[Section], None]) -> list[str]:
 @options.threads
 @options.as_json
 def journey(output: Path, as_json: bool) -> int:
-    """Tell the whole story on this machine, and write it as an HTML report with its data.
+    """Tell the whole story on this machine, as an HTML report.
 
     What the machine could do, what each rung of the ladders does, why, what `auto` learns from
-    it, and a real program made fast without changing a line. Takes about a minute and a half;
-    Ctrl-C keeps what was measured.
+    it, and a real program made fast without changing a line. The data are kept as JSON beside the
+    page. Takes about a minute and a half; Ctrl-C keeps what was measured.
 
     \b
     Example: tito journey --output reports

@@ -103,7 +103,9 @@ def ladder_bars(found: Ladder) -> Spec:
 @options.threads
 @options.as_json
 def ladder(op: str, kernels: str | None, **chosen: Any) -> None:
-    """Climb OP's ladder: every rung verified, then timed, and held against this machine's roof.
+    """Climb OP's ladder: each rung verified, then timed.
+
+    What each reaches is held against this machine's measured roof and against naive.
 
     \b
     Example: tito ladder matmul --size 512

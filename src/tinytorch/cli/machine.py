@@ -73,7 +73,7 @@ def ceiling_tables(seen: Ceilings) -> list[Table]:
 @options.threads
 @options.as_json
 def machine(remeasure: bool, as_json: bool) -> None:
-    """Show this machine, and how fast it could be: measured, not looked up.
+    """Show this machine and its ceilings, measured, not looked up.
 
     \b
     Example: tito machine --remeasure

@@ -15,7 +15,7 @@ from tinytorch.measure.report import table_of
 @click.argument("op", required=False)
 @options.as_json
 def ops(op: str | None, as_json: bool) -> None:
-    """List the ops; with OP, its ladder and what each rung changed.
+    """List the ops, or explain the ladder of OP.
 
     \b
     Example: tito ops matmul

@@ -80,7 +80,7 @@ def roofline_data(found: Ladder, ceilings: Ceilings) -> list[dict[str, Any]]:
 @options.threads
 @options.as_json
 def roofline(op: str, png: Path | None, **chosen: Any) -> None:
-    """Place every rung of OP under this machine's measured roofline.
+    """Place each rung of OP under this machine's roofline.
 
     \b
     Example: tito roofline matmul --png roofline.png

@@ -20,7 +20,7 @@ from tinytorch.measure.units import percent_text
 @options.threads
 @options.as_json
 def selftest(comparisons: int, as_json: bool) -> None:
-    """Compare a product with itself, again and again: how often is this machine wrong?
+    """Compare a product with itself: how often is that wrong?
 
     Every `faster` or `slower` is a false one, so the rate says how far to trust the others.
 

@@ -70,9 +70,9 @@ def tuning_table(entries: Sequence[Entry]) -> Table:
 @options.threads
 @options.as_json
 def tune(op: tuple[str, ...], show: bool, clear: bool, dtype: str | None, as_json: bool) -> None:
-    """Measure which kernel is best here for each shape of OP (default: all), for `auto` to use.
+    """Measure which kernel is best for each shape of OP.
 
-    What is decided is kept as it is found: Ctrl-C loses nothing that was measured.
+    Without OP, all ops are tuned; `auto` uses what is found. What is decided is kept as it is found: Ctrl-C loses nothing that was measured.
 
     \b
     Example: tito tune matmul gelu

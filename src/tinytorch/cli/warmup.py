@@ -15,7 +15,7 @@ from tinytorch.native import codecache
 @click.command()
 @click.argument("op", nargs=-1)
 def warmup(op: tuple[str, ...]) -> None:
-    """Compile all kernels (or those of OP) now, and keep them on disk.
+    """Compile all kernels, or those of OP, and keep them.
 
     \b
     Example: tito warmup matmul gelu

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -123,7 +125,12 @@ def run_checked(
     keywords = dict(params or {})
     if out is not None:
         keywords["out"] = out
-    output = function(*inputs, **keywords)
+    try:
+        output = function(*inputs, **keywords)
+    except Exception as error:
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"line {last.lineno} of {Path(last.filename).name}"
+        return _failed("raised", f"{type(error).__name__}: {error} ({where})")
     if out is not None and output is not out:
         return _failed("out", "the result is not the array that was given as `out`")
     fresh = out is None and isinstance(output, np.ndarray)
