@@ -15,7 +15,7 @@ from tinytorch.native import threads
 from tinytorch.ops.verify import verify
 
 FLOAT_OPS = [name for name in ops.names() if "float32" in ops.get(name).dtypes]
-SAME_SHAPE = [(o, n) for o in FLOAT_OPS for n in registry.rung_names(o) if ops.get(o).elementwise]
+SAME_SHAPE = [(o, n) for o in FLOAT_OPS for n in registry.rung_names(o) if ops.get(o).specials]
 SAME_SHAPE += [("softmax", name) for name in registry.rung_names("softmax")]
 REDUCTIONS = [(o, "parallel") for o in ("dot", "euclidean_distance")]
 

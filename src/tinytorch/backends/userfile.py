@@ -31,7 +31,7 @@ def verified(kernel: Kernel) -> Kernel:
     for case in conformance.run(kernel):
         if not case.check.ok:
             raise VerificationError(
-                f"{kernel.source.name}: {case}. It is not used; `tito ladder {kernel.op} --kernel "
+                f"{kernel.source.name}: {case}. It is not used; `tito doctor "
                 f"{kernel.source.name}` shows every case"
             )
         ran += case.refused is None

@@ -81,7 +81,8 @@ def comparison_table(found: Comparison) -> Table:
 def compare(a: str, b: str, **chosen: Any) -> None:
     """Say which of A and B is faster, and by how much.
 
-    Each is OP/KERNEL, OP/FILE.py or MODULE:FUNCTION. Kernels are verified first; samples are taken in turns, and the ratio has an interval.
+    Each is OP/KERNEL, OP/FILE.py or MODULE:FUNCTION. Kernels are verified first; samples are taken
+    in turns, and the ratio has an interval.
 
     \b
     Example: tito compare matmul/blocked matmul/library --size 512

@@ -72,7 +72,8 @@ def tuning_table(entries: Sequence[Entry]) -> Table:
 def tune(op: tuple[str, ...], show: bool, clear: bool, dtype: str | None, as_json: bool) -> None:
     """Measure which kernel is best for each shape of OP.
 
-    Without OP, all ops are tuned; `auto` uses what is found. What is decided is kept as it is found: Ctrl-C loses nothing that was measured.
+    Without OP, all ops are tuned; `auto` uses what is found. What is decided is kept as it is
+    found: Ctrl-C loses nothing that was measured.
 
     \b
     Example: tito tune matmul gelu

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytorch.ops.elementwise import (
+    SPECIALS,
     binary_shape,
     binary_sizes,
     flops_per_element,
@@ -22,5 +23,5 @@ OP = Op(
     tolerance=roundings(1, "one rounding"),
     sizes=binary_sizes(),
     ladder=ladder_sizes(2),
-    elementwise=True,
+    specials=SPECIALS,
 )

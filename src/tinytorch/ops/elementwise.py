@@ -11,6 +11,12 @@ import numpy as np
 from tinytorch.errors import ShapeError
 from tinytorch.ops.spec import Array, Shape, Shapes, Size, Tolerance
 
+# NaN, infinities, signed zeros, subnormals of float32, and values at which functions saturate.
+SPECIALS = (
+    *(math.nan, math.inf, -math.inf, 0.0, -0.0, 1e-40, -1e-40, 1e-30),
+    *(1.0, -1.0, 80.0, -80.0, 1e10, -1e10),
+)
+
 
 def unary_sizes() -> tuple[Size, ...]:
     """The suite of a one-input elementwise op."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinytorch.errors import InvalidValue
 from tinytorch.ops.elementwise import (
+    SPECIALS,
     flops_per_element,
     ladder_sizes,
     unary_shape,
@@ -60,6 +61,7 @@ OP = Op(
     ),
     sizes=unary_sizes(),
     ladder=ladder_sizes(1),
-    elementwise=True,
+    # Both formulas are -inf times 0 at -inf, so a kernel may give NaN there or the limit, 0.
+    specials=tuple(v for v in SPECIALS if v != -math.inf),
     variants=({"approximate": "tanh"}, {"approximate": "none"}),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytorch.ops.elementwise import (
+    SPECIALS,
     flops_per_element,
     ladder_sizes,
     roundings,
@@ -27,5 +28,5 @@ OP = Op(
     tolerance=roundings(0, "a comparison rounds nothing"),
     sizes=unary_sizes(),
     ladder=ladder_sizes(1),
-    elementwise=True,
+    specials=SPECIALS,
 )

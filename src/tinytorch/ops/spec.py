@@ -75,7 +75,7 @@ class Op:
     variants: the params that conformance and benchmarks cover.
     draw: how inputs are made from a random generator, a shape and a dtype.
     output_dtype: None for the inputs' common type, or the name of a fixed one.
-    elementwise: each output element depends on the input elements at its place alone.
+    specials: values that an elementwise op must carry through as its reference does.
     """
 
     name: str
@@ -90,7 +90,7 @@ class Op:
     dtypes: tuple[str, ...] = FLOATS
     draw: Callable[[np.random.Generator, Shape, np.dtype[Any]], Array] = wide
     output_dtype: str | None = None
-    elementwise: bool = False
+    specials: tuple[float, ...] = ()
 
     @property
     def arity(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinytorch.ops.elementwise import (
+    SPECIALS,
     binary_shape,
     binary_sizes,
     flops_per_element,
@@ -31,5 +32,5 @@ OP = Op(
     ),
     sizes=binary_sizes(),
     ladder=ladder_sizes(2),
-    elementwise=True,
+    specials=SPECIALS,
 )
