@@ -91,7 +91,8 @@ def test_a_ladder_without_naive_is_still_compared_with_it() -> None:
 
 
 def test_plain_data_is_strict_json(products: Ladder) -> None:
-    failed = relu_row(kernel(wrong))
+    failed = relu_row(kernel(lambda x, out=None: x[:1]))
+    assert failed.check.worst == math.inf
     ladder = dataclasses.replace(products, rows=(*products.rows, failed))
     data = json.loads(json.dumps(ladder.to_dict(), allow_nan=False))
     assert data["schema"] == ladders.SCHEMA
@@ -135,6 +136,7 @@ def pretend_seconds(call: functools.partial) -> float:
         ("4M", 0.001, "1K"),  # nothing fits: the smallest
         ("1K", 60.0, "1K"),  # never above what was asked
         ("5000", 60.0, "5000"),
+        ("5000", 0.2, "5000"),  # though 16K would fit
         ("300", 60.0, "300"),
         ("5000", 0.02, "1K"),
     ],
@@ -177,11 +179,15 @@ def test_a_wrong_rung_gets_a_row_and_no_time() -> None:
     assert called == [1024], "called by the check alone"
 
 
-def test_a_rung_that_raises_is_a_failed_row() -> None:
+@pytest.mark.parametrize("interpreted", [True, False])
+def test_a_rung_that_raises_is_a_failed_row(interpreted: bool) -> None:
     def broken(x, out=None):
-        raise ZeroDivisionError("no")
+        if x.size > 1024:
+            raise ZeroDivisionError("no")
+        return right(x)
 
-    row = relu_row(kernel(broken))
+    row = relu_row(kernel(broken, interpreted=interpreted), size="256K", seconds=1.0)
+    assert row.size == ("16K" if interpreted else "256K")
     assert row.check.fault == "raised"
     assert "ZeroDivisionError: no" in row.check.reason
 

@@ -186,7 +186,10 @@ class _Climb:
         return functools.partial(kernel.function, *self.inputs(size), **given, **self.params)
 
     def size_for(self, kernel: Kernel) -> Size:
-        """Return the size asked for; for an interpreted rung, the largest up to it that fits."""
+        """Return the size asked for; for an interpreted rung, the largest up to it that fits.
+
+        Where the rung is wrong at a size on the way, that size.
+        """
         if not kernel.interpreted:
             return self.asked
         if kernel not in self._sizes:
@@ -199,6 +202,8 @@ class _Climb:
         first, *larger = (*smaller, self.asked)
         largest = first
         for size in larger:
+            if not self.check(kernel, largest).ok:
+                break
             seconds = _seconds(self.call(kernel, largest))
             # The guess decides only whether the next size is tried; nothing else ever sees it.
             guess = seconds * work(size.shapes) / max(1, work(largest.shapes))
@@ -211,13 +216,8 @@ class _Climb:
         refused = kernel.refuses(self.inputs(self.asked))
         if refused:
             return replace(self._blank(kernel, self.asked, _NOT_RUN), refused=refused)
-        smallest = regular_sizes(self.op)[0] if kernel.interpreted else self.asked
-        check = self.check(kernel, smallest)
-        if not check.ok:
-            return self._blank(kernel, smallest, check)
         size = self.size_for(kernel)
-        if size != smallest:
-            check = self.check(kernel, size)
+        check = self.check(kernel, size)
         row = self._blank(kernel, size, check)
         return self._timed(kernel, size, row) if check.ok else row
 

@@ -7,11 +7,11 @@ import functools
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from tinytorch import ops
-from tinytorch.backends.auto import AutoBackend
-from tinytorch.backends.tuning import Entry, key_for
+from tinytorch.backends.builtin import NUMPY
+from tinytorch.backends.tuning import Entry, Table, key_for
 from tinytorch.errors import MeasurementError
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
@@ -23,6 +23,20 @@ from tinytorch.ops.verify import run_checked
 EFFORT = Effort(seconds=0.6, relative_width=0.03, min_rounds=9)
 # A kernel this many times slower than the fastest in a first look has lost.
 HOPELESS = 2.0
+
+
+class Tunable(Protocol):
+    """What the tuner needs of a backend: its untuned choice, its table, and its memory."""
+
+    @property
+    def table(self) -> Table:
+        """Where decisions are kept."""
+
+    def default(self, op: str, arrays: tuple[Array, ...], params: Params) -> Kernel:
+        """Return what is used where nothing was tuned."""
+
+    def forget(self) -> None:
+        """Choose anew from the next call on."""
 
 
 def candidates(op: str, arrays: tuple[Array, ...]) -> list[Kernel]:
@@ -43,7 +57,7 @@ def _glance(call: Callable[[], Any]) -> float:
     return best
 
 
-def tune_call(auto: AutoBackend, op: str, arrays: tuple[Array, ...], params: Params) -> Entry:
+def tune_call(auto: Tunable, op: str, arrays: tuple[Array, ...], params: Params) -> Entry:
     """Decide for one call's bucket, store the decision, and return it.
 
     A kernel replaces the default only when the interval of the paired ratio proves it faster, so
@@ -60,12 +74,17 @@ def tune_call(auto: AutoBackend, op: str, arrays: tuple[Array, ...], params: Par
         )
     glances = {name: _glance(call) for name, call in calls.items()}
     near = [n for n, s in glances.items() if s <= HOPELESS * min(glances.values())]
-    racing = [default.name, *(n for n in near if n != default.name)]
+    numpy_rung = NUMPY.choose(op, arrays, params).name
+    racing = dict.fromkeys([default.name, *near, *({numpy_rung} & set(calls))])
     taken = race({name: calls[name] for name in racing}, effort=EFFORT)
     base = taken[default.name].seconds
     ratios = {n: ratio_interval(base, m.seconds) for n, m in taken.items()}
     proven = [n for n, ratio in ratios.items() if ratio.low > 1]
     chosen = max(proven, key=lambda n: ratios[n].median, default=default.name)
+    over_numpy = None
+    if numpy_rung in taken:
+        ratio = ratio_interval(taken[numpy_rung].seconds, taken[chosen].seconds)
+        over_numpy = (ratio.low, ratio.median, ratio.high)
     entry = Entry(
         key=key_for(op, arrays, params),
         kernel=chosen,
@@ -75,6 +94,7 @@ def tune_call(auto: AutoBackend, op: str, arrays: tuple[Array, ...], params: Par
         ratio_median=ratios[chosen].median,
         ratio_high=ratios[chosen].high,
         shapes=tuple(array.shape for array in arrays),
+        over_numpy=over_numpy,
         tuned_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     auto.table.put(entry)

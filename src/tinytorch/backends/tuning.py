@@ -45,7 +45,10 @@ class Key:
 
 @dataclass(frozen=True)
 class Entry:
-    """A decision, with the evidence: medians in seconds, and the ratio default / chosen."""
+    """A decision, with the evidence: medians in seconds, and the ratio default / chosen.
+
+    `over_numpy` is the same ratio for what the `numpy` backend would run: low, median, high.
+    """
 
     key: Key
     kernel: str
@@ -56,6 +59,7 @@ class Entry:
     ratio_high: float
     shapes: tuple[tuple[int, ...], ...]
     tuned_at: str
+    over_numpy: tuple[float, float, float] | None = None
 
 
 def layout_of(array: Array) -> str:
@@ -155,9 +159,10 @@ class Table:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if data.pop("schema") != SCHEMA:
                 raise ValueError("another schema")
-            entry = Entry(
-                **{**data, "key": Key(**data["key"]), "shapes": tuple(map(tuple, data["shapes"]))}
-            )
+            data["key"] = Key(**data["key"])
+            data["shapes"] = tuple(map(tuple, data["shapes"]))
+            data["over_numpy"] = data["over_numpy"] and tuple(data["over_numpy"])
+            entry = Entry(**data)
             if entry.key.digest() != path.stem or (key is not None and entry.key != key):
                 raise ValueError("it speaks of another key than its name says")
         except FileNotFoundError:

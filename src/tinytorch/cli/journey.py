@@ -135,8 +135,8 @@ def _tuning(story: Story, update: Update) -> None:
     entries = tune.tune_ops(LADDERS, "float32", update, all_variants=False)
     text = (
         "`auto` now knows this machine: for each shape it runs what was measured to be fastest. "
-        "The last column is what that saves against the choice it makes untuned, which for a "
-        "product is the BLAS library at every size.",
+        "The last columns are what that saves against the choice it makes untuned, and against "
+        "always using NumPy and its library.",
     )
     table = tune.tuning_table(entries)
     story.add(Section("Tuning", text, (table,)), tuning=[vars(e) for e in entries])

@@ -13,7 +13,7 @@ from tinytorch.backends.tuning import Entry
 from tinytorch.cli import options
 from tinytorch.cli.console import emit, progress, say
 from tinytorch.measure.report import Table, table_of
-from tinytorch.measure.stats import Interval
+from tinytorch.measure.stats import CONFIDENCE, Interval
 from tinytorch.measure.units import ratio_text, seconds_text
 
 
@@ -41,11 +41,19 @@ def tune_ops(
     return entries
 
 
+def _over_numpy(entry: Entry) -> str:
+    if entry.over_numpy is None:
+        return "-"
+    low, median, high = entry.over_numpy
+    same = low == median == high == 1
+    return "the same" if same else ratio_text(Interval(low, median, high, CONFIDENCE))
+
+
 def tuning_table(entries: Sequence[Entry]) -> Table:
     """Return what was chosen, and what that saves against the untuned choice."""
     rows = []
     for entry in entries:
-        ratio = Interval(entry.ratio_low, entry.ratio_median, entry.ratio_high, 0.95)
+        ratio = Interval(entry.ratio_low, entry.ratio_median, entry.ratio_high, CONFIDENCE)
         rows.append(
             {
                 "op": entry.key.op,
@@ -55,7 +63,8 @@ def tuning_table(entries: Sequence[Entry]) -> Table:
                 "untuned": entry.default,
                 "chosen": entry.kernel,
                 "time": seconds_text(entry.seconds[entry.kernel]),
-                "saves": "-" if entry.kernel == entry.default else ratio_text(ratio),
+                "over untuned": "-" if entry.kernel == entry.default else ratio_text(ratio),
+                "over numpy": _over_numpy(entry),
             }
         )
     note = "a kernel replaces the untuned choice only when the whole interval proves it faster"

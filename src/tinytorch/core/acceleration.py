@@ -11,10 +11,8 @@ _HOME = "tinytorch.perf.acceleration"
 def __getattr__(name: str) -> Any:
     """Return a public name of the module that this one stands for."""
     # NOTE: looked up when it is asked for, because perf stands above core and imports it.
-    if name.startswith("_") and name != "__all__":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = importlib.import_module(_HOME)
-    if name != "__all__" and name not in home.__all__:
+    if name not in ("__all__", *home.__all__):
         raise AttributeError(f"{_HOME} has no public name {name!r}")
     return getattr(home, name)
 

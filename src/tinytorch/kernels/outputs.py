@@ -66,13 +66,12 @@ def flat_pass(
 
     `out` may have any strides, and may be one of the inputs.
     """
-    out = destination(op, arrays, out, **params)
-    direct = out.flags.c_contiguous and not _partly_overlaps(out, arrays)
-    target = out if direct else np.empty(out.shape, out.dtype)
-    loop(*(a.reshape(-1) for a in arrays), target.reshape(-1))
-    if target is not out:
-        out[...] = target
-    return out
+    result = destination(op, arrays, out, **params)
+    target = result if out is None else _target(result, arrays)
+    loop(*[a.reshape(-1) for a in arrays], target.reshape(-1))
+    if target is not result:
+        result[...] = target
+    return result
 
 
 def row_pass(op: str, loop: Callable[..., Any], x: Array, out: Array | None) -> Array:
@@ -80,20 +79,25 @@ def row_pass(op: str, loop: Callable[..., Any], x: Array, out: Array | None) -> 
 
     As `flat_pass`, for loops that need whole rows; arrays without elements are left alone.
     """
-    out = destination(op, (x,), out)
+    result = destination(op, (x,), out)
     if not x.size:
-        return out
-    direct = out.flags.c_contiguous and not _partly_overlaps(out, (x,))
-    target = out if direct else np.empty(out.shape, out.dtype)
+        return result
+    target = result if out is None else _target(result, (x,))
     loop(x.reshape(-1, x.shape[-1]), target.reshape(-1, x.shape[-1]))
-    if target is not out:
-        out[...] = target
-    return out
+    if target is not result:
+        result[...] = target
+    return result
+
+
+def _target(out: Array, arrays: tuple[Array, ...]) -> Array:
+    """Return where a loop may write at once: `out`, unless its strides or an overlap forbid it."""
+    if out.flags.c_contiguous and not _partly_overlaps(out, arrays):
+        return out
+    return np.empty(out.shape, out.dtype)
 
 
 def _partly_overlaps(out: Array, arrays: tuple[Array, ...]) -> bool:
     """Say whether writing `out` in order could overwrite an input not read yet."""
-    start = out.__array_interface__["data"][0]
-    return any(
-        np.may_share_memory(out, a) and a.__array_interface__["data"][0] != start for a in arrays
-    )
+    # NOTE: asking NumPy for an address takes microseconds, so the cheap questions come first.
+    shared = [a for a in arrays if a is not out and np.may_share_memory(out, a)]
+    return any(a.ctypes.data != out.ctypes.data for a in shared)
