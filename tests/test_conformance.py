@@ -1,4 +1,4 @@
-"""One test over the registry: every rung of every ladder, on every size, dtype, layout and param."""
+"""One test over the registry: every rung on every size, dtype, layout and param of its op."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ def test_out_that_does_not_fit_is_refused(op: str, name: str) -> None:
     arrays = described.inputs(described.size("one").shapes, described.dtypes[0])
     expected = rung.function(*arrays)
     too_large = np.empty((*expected.shape, 3), expected.dtype)
-    with pytest.raises(ValueError, match="shape|out|dimension"):
+    with pytest.raises(ValueError, match=r"shape|out"):
         rung.function(*arrays, out=too_large)

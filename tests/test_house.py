@@ -105,9 +105,7 @@ def test_import_adds_less_than_150_ms_to_numpys() -> None:
         return time.perf_counter() - start
 
     # The least of several differences: noise only ever adds.
-    extra = min(
-        seconds("import numpy, tinytorch") - seconds("import numpy") for _ in range(5)
-    )
+    extra = min(seconds("import numpy, tinytorch") - seconds("import numpy") for _ in range(5))
     assert extra < 0.15
 
 

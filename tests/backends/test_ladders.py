@@ -17,6 +17,7 @@ from tinytorch.backends.ladders import Ladder, LadderRow, regular_sizes, run_lad
 from tinytorch.errors import InvalidValue, UnknownName
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
+from tinytorch.measure.clock import Comparison
 from tinytorch.measure.roofline import Roof
 
 QUICK = 0.01
@@ -260,14 +261,24 @@ def test_ctrl_c_within_the_rounds_keeps_what_was_timed(monkeypatch) -> None:
     assert row.speedup_over_naive is None
 
 
-def test_ctrl_c_within_the_comparison_keeps_the_time(monkeypatch) -> None:
+@pytest.mark.parametrize("later", [False, True])
+def test_ctrl_c_within_the_comparison_keeps_the_time(monkeypatch, later: bool) -> None:
+    real = ladders.compare
+
     def interrupted(*calls, **options):
-        raise KeyboardInterrupt
+        if not later:
+            raise KeyboardInterrupt
+        found = real(*calls, **options)
+        sides = (found.baseline, found.candidate)
+        return Comparison(*(dataclasses.replace(m, stopped="interrupted") for m in sides))
 
     monkeypatch.setattr(ladders, "compare", interrupted)
     found = run_ladder("relu", size="1K", seconds=QUICK, kernels=["inplace", "unfused"])
     assert found.interrupted
-    assert [(row.kernel, row.measurement is not None) for row in found.rows] == [("inplace", True)]
+    (row,) = found.rows
+    assert row.kernel == "inplace"
+    assert row.measurement is not None
+    assert row.speedup_over_naive is None
 
 
 # What is asked for --------------------------------------------------------------------------------

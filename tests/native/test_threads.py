@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,18 @@ def test_numba_loaded_by_the_user_first_keeps_its_settings() -> None:
 def test_pools_are_described() -> None:
     for pool in threads.pools():
         assert set(pool) == {"internal_api", "version", "num_threads", "architecture"}
+
+
+@needs_several
+@pytest.mark.skipif(find_spec("scipy") is None, reason="SciPy is not installed")
+def test_a_blas_that_is_loaded_later_is_told_too() -> None:
+    program = (
+        "from tinytorch.native import threads; threads.set_num_threads(1); import scipy.linalg\n"
+        "before = sorted(p['num_threads'] for p in threads.pools())\n"
+        "threads.set_num_threads(1)\n"
+        "print(before, {p['num_threads'] for p in threads.pools()})\n"
+    )
+    before, after = python(program).stdout.strip().split("] ")
+    if before == "[1":
+        pytest.skip("SciPy has no BLAS of its own here")
+    assert after == "{1}"

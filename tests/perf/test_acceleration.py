@@ -12,6 +12,7 @@ import pytest
 from tinytorch import backends, ops
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName
+from tinytorch.kernels.registry import Kernel
 from tinytorch.measure.caches import Cache
 from tinytorch.measure.clock import Effort, compare
 from tinytorch.measure.memory import measure_memory
@@ -656,7 +657,11 @@ def test_the_demonstration_returns_every_rung_as_data(monkeypatch, capsys) -> No
 
 
 def test_a_failed_rung_is_printed_with_its_reason(capsys) -> None:
-    (row, *_) = demonstration.run_ladder("relu", size="1K", seconds=0.005, kernels=["fused"]).rows
-    failed = demonstration._summary("relu", row) | {"median_seconds": None, "reason": "it is wrong"}
-    demonstration._show([failed])
-    assert "not timed: it is wrong" in capsys.readouterr().out
+    broken = Kernel(op="relu", name="broken", function=lambda x, out=None: x + 1)
+    (row,) = demonstration.run_ladder("relu", size="1K", seconds=0.005, kernels=[broken]).rows
+    summary = demonstration._summary("relu", row)
+    assert not summary["verified"]
+    assert summary["median_seconds"] is summary["interval_seconds"] is None
+    demonstration._show([summary])
+    assert "broken" in (printed := capsys.readouterr().out)
+    assert "not timed: error" in printed

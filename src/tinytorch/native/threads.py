@@ -93,16 +93,12 @@ def prepare() -> None:
         _apply(get_num_threads())
 
 
-@functools.cache
-def _blas() -> Any:
+def _apply(count: int) -> None:
     import numpy  # noqa: F401  (its BLAS must be loaded to be found)
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController().select(user_api="blas")
-
-
-def _apply(count: int) -> None:
-    for library in _blas().lib_controllers:
+    # Looked for each time: SciPy, for one, brings a BLAS of its own when it is imported.
+    for library in ThreadpoolController().select(user_api="blas").lib_controllers:
         library.set_num_threads(count)
     if "numba" in sys.modules:
         import numba
