@@ -1,4 +1,4 @@
-"""Every command as a user types it: output, JSON, exit codes, and one clear line for each mistake."""
+"""Every command as a user types it: output, JSON, exit codes, and one line for each mistake."""
 
 from __future__ import annotations
 
