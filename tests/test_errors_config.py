@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 import subprocess
 import sys
@@ -46,6 +47,23 @@ def test_a_missing_library_says_how_to_get_it() -> None:
     assert str(error) == (
         "the journey's data needs scikit-learn, which is not installed: run `pip install x[demo]`"
     )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnknownName("op", "matmull", ["matmul"]),
+        MissingDependency("a", "b", "c"),
+        InvalidValue("seen 3"),
+        errors.MeasurementError("no clock"),
+    ],
+    ids=lambda e: type(e).__name__,
+)
+def test_errors_come_back_from_other_processes(error: TinyTorchError) -> None:
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is type(error)
+    assert str(again) == str(error)
+    assert vars(again) == vars(error)
 
 
 # Switches -------------------------------------------------------------------------------------

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
 class TinyTorchError(Exception):
     """Base of everything this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be rebuilt as it is: some subclasses take other arguments than the message.
+
+        A process pool waits for ever for an error that can't be rebuilt.
+        """
+        return _rebuilt, (type(self), self.args, vars(self))
+
+
+def _rebuilt(kind: type[TinyTorchError], args: tuple[Any, ...], state: dict[str, Any]) -> Any:
+    error = kind.__new__(kind, *args)
+    vars(error).update(state)
+    return error
 
 
 class ShapeError(TinyTorchError, ValueError):

@@ -292,6 +292,21 @@ def test_a_table_that_can_not_be_written_warns_once_and_holds_for_the_process(
     assert "TINYTORCH_CACHE_DIR" in str(seen[0].message)
 
 
+def test_a_folder_that_can_not_be_looked_at_is_a_working_run_with_one_warning(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*args: Any, **keywords: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_dir", closed)
+    monkeypatch.setattr(Path, "read_text", closed)
+    auto = AutoBackend(table)
+    with pytest.warns(RuntimeWarning, match="Permission denied") as seen:
+        for x in (A, A.T):
+            assert np.array_equal(auto.dispatch("matmul", x, B), x @ B)
+    assert len(seen) == 1
+
+
 def test_a_failed_write_leaves_nothing_behind(
     table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

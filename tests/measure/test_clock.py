@@ -198,8 +198,9 @@ def test_rounds_are_bounded(time: FakeTime) -> None:
     assert (taken.stopped, len(taken.seconds)) == ("budget", 5)
 
 
-def test_an_interrupt_keeps_whole_rounds(time: FakeTime) -> None:
-    calls_left = iter([2 * MS] * 7)  # first, two to warm up, then the fifth sample is cut
+@pytest.mark.parametrize("whole", [2, 3])  # A comes first in odd rounds, B in even ones
+def test_an_interrupt_keeps_whole_rounds(time: FakeTime, whole: int) -> None:
+    calls_left = iter([2 * MS] * (4 + whole))  # a first call and three to warm up
 
     def interrupted() -> None:
         try:
@@ -210,7 +211,7 @@ def test_an_interrupt_keeps_whole_rounds(time: FakeTime) -> None:
     effort = Effort(min_rounds=20)
     taken = race({"A": time.costing(2 * MS), "B": interrupted}, effort=effort)
     assert {m.stopped for m in taken.values()} == {"interrupted"}
-    assert len(taken["A"].seconds) == len(taken["B"].seconds) == 3
+    assert len(taken["A"].seconds) == len(taken["B"].seconds) == whole
 
 
 def test_an_interrupt_between_rounds_keeps_them(time: FakeTime) -> None:
@@ -225,7 +226,7 @@ def test_an_interrupt_between_rounds_keeps_them(time: FakeTime) -> None:
 
 def test_an_interrupt_before_the_first_whole_round_is_passed_on(time: FakeTime) -> None:
     def interrupted() -> None:
-        if len(time.log) > 3:  # the other one's first calls and its first sample
+        if len(time.log) > 4:  # after the other one's first call, warm-up and first sample
             raise KeyboardInterrupt
         time.now += 2 * MS
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinytorch.native import codecache, simd
+from tinytorch.native import codecache, simd, threads
 from tinytorch.native.codecache import REASSOCIATE, assembly, compile_seconds, jit
 from tinytorch.native.sources import source_hash
 
@@ -154,6 +154,25 @@ def test_the_options_of_the_decorator() -> None:
     assert plain.targetoptions["nogil"] and not plain.targetoptions.get("parallel")
     assert jit(parallel=True)(lambda x: x).targetoptions["parallel"]
     assert jit(inline=True)(lambda x: x).targetoptions["forceinline"]
+
+
+@jit(parallel=True)
+def doubled(x, out):
+    for i in codecache.prange(x.size):
+        out[i] = 2 * x[i]
+
+
+def test_one_thread_needs_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, out = np.arange(5.0), np.empty(5)
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 1)
+    doubled(x, out)
+    assert np.array_equal(out, 2 * x)
+    assert not doubled.signatures  # the parallel form was not even compiled
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 2)
+    doubled(x, out[::-1])
+    assert np.array_equal(out[::-1], 2 * x)
+    assert len(doubled.signatures) == 1
+    assert doubled.__name__ == "doubled"
 
 
 def test_the_configuration_of_numba_is_left_as_it_was() -> None:

@@ -216,3 +216,35 @@ def test_a_blas_that_is_loaded_later_is_told_too() -> None:
     if before == "[1":
         pytest.skip("SciPy has no BLAS of its own here")
     assert after == "{1}"
+
+
+FORKS = """
+import multiprocessing
+import numpy as np
+from tinytorch.backends import get
+from tinytorch.errors import InvalidValue
+from tinytorch.native import threads
+x = np.ones(1 << 20, np.float32)
+expected = get("native").dispatch("gelu", x)  # starts the pool of the parent
+
+def work(_):
+    with threads.use_threads(1):
+        right = np.array_equal(get("native").dispatch("gelu", x), expected)
+    try:
+        threads.set_num_threads(2)
+    except InvalidValue as error:
+        return threads.get_num_threads(), right, "spawn" in str(error)
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(pool.map_async(work, range(3)).get(timeout=60))
+print(threads.get_num_threads() == threads.usable_cpus())
+"""
+
+
+@needs_several
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_forked_process_computes_with_one_thread() -> None:
+    # GNU OpenMP ends a forked process that uses its pool, and multiprocessing then waits for ever.
+    first, second = python(FORKS).stdout.splitlines()
+    assert first == str([(1, True, True)] * 3)
+    assert second == "True"

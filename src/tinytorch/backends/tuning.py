@@ -111,7 +111,10 @@ class Table:
 
     def may_have_entries(self) -> bool:
         """Say, at the cost of one look at the folder, whether a look-up can find anything."""
-        return bool(self._known) or self.folder.is_dir()
+        try:
+            return bool(self._known) or self.folder.is_dir()
+        except OSError:  # not even to be looked at: reading says so
+            return True
 
     def _warn(self, text: str) -> None:
         if not self._warned:

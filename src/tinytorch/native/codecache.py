@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from tinytorch import config
 from tinytorch.native import threads
@@ -89,16 +89,44 @@ def jit(
 ) -> F | Callable[[F], F]:
     """Compile a function at its first call, cached on disk, with NumPy's floating-point errors.
 
-    `parallel` lets `prange` use the threads that `native.threads` owns; `inline` is for scalar
-    helpers such as `vmath.exp` that must melt into the loop that calls them.
+    `parallel` lets `prange` use the threads that `native.threads` owns; it is for functions that
+    Python calls. `inline` is for scalar helpers such as `vmath.exp` that must melt into the loop
+    that calls them.
     """
     if function is None:
         return functools.partial(jit, parallel=parallel, flags=flags, inline=inline)
+    if parallel:
+        serial = _compiled(function, flags, parallel=False)
+        return cast(F, _Shared(_compiled(function, flags, parallel=True), serial))
+    return _compiled(function, flags, inline=inline)
+
+
+class _Shared:
+    """A function in two forms: its `prange` loops shared among threads, and for one thread alone.
+
+    One thread needs no pool, and a forked process has none: using OpenMP's there would end it.
+    """
+
+    def __init__(self, parallel: Any, serial: Any) -> None:
+        functools.update_wrapper(self, parallel.py_func)
+        self._parallel, self._serial = parallel, serial
+
+    def __call__(self, *args: Any) -> Any:
+        return (self._serial if threads.get_num_threads() == 1 else self._parallel)(*args)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._parallel, name)
+
+
+def _compiled(
+    function: F, flags: frozenset[str], *, parallel: bool = False, inline: bool = False
+) -> F:
     module = numba()
     cached = None if inline else folder()
     previous = module.config.CACHE_DIR
     if cached is not None:
-        module.config.CACHE_DIR = str(cached)
+        # NOTE: Numba's keys don't tell a function's parallel form from its serial one.
+        module.config.CACHE_DIR = str(cached / ("shared" if parallel else "alone"))
     try:
         # NOTE: with Numba's default error model, the zero-division check of a single `/` stops
         # the loop from vectorising.

@@ -55,6 +55,7 @@ def _default() -> int:
 
 
 _current: int | None = None
+_forked = False
 
 
 def get_num_threads() -> int:
@@ -89,8 +90,16 @@ def prepare() -> None:
     # change after its import would make it read its whole configuration again.
     if "numba" not in sys.modules:
         os.environ.setdefault("NUMBA_NUM_THREADS", str(usable_cpus()))
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_after_fork)
     if get_num_threads() < usable_cpus() or usable_cpus() < (os.cpu_count() or 1):
         _apply(get_num_threads())
+
+
+def _after_fork() -> None:
+    """Use one thread in a forked process: GNU OpenMP's pool is not copied, and not made anew."""
+    global _current, _forked
+    _current, _forked = 1, True
 
 
 def _apply(count: int) -> None:
@@ -116,6 +125,11 @@ def set_num_threads(count: int) -> None:
         raise InvalidValue(
             f"the number of threads must be an int from 1 to {usable_cpus()} (the CPUs this "
             f"process may use), got {count!r}"
+        )
+    if _forked and count > 1:
+        raise InvalidValue(
+            f"{count} threads asked for in a process that was forked after kernels were loaded, "
+            "which can use one: start it with multiprocessing's method 'spawn'"
         )
     _current = count
     _apply(count)

@@ -9,9 +9,9 @@ polynomial on what is left, put the power of two back through the exponent's bit
 signed zeros, overflow and gradual underflow come out as in NumPy. The polynomials are minimax fits
 (Remez), weighted by what their error does to the result.
 
-Errors stated are the largest seen, in units in the last place (ulp): for float32 over all 2^32
-inputs, for float64 over many random and adversarial ones. `python tests/native/test_vmath.py`
-measures them again.
+Each states the largest error seen, in units in the last place (ulp) of the result, rounded up to a
+tenth: over all 2^32 inputs for float32, over 400,000 random and adversarial ones for float64.
+`python tests/native/test_vmath.py` measures them again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from tinytorch.native import codecache, simd
 from tinytorch.native.simd import constant, like, polynomial, select
 
 # NOTE: 'contract' lets a*b + c become one instruction, and the error bounds hold with or without
-# it. Not 'nsz', which would lose the sign of -0.0; not 'arcp', which makes float32 divisions
-# a reciprocal estimate.
+# it. Not 'nsz', which would lose the sign of -0.0; not 'arcp', which lets a division become a
+# multiplication by a rounded reciprocal.
 _helper = codecache.jit(inline=True, flags=frozenset({"contract"}))
 
 _SHIFT = constant(23, 52)  # bits of the stored significand
@@ -98,7 +98,7 @@ _EXP_HIGHEST = constant(89.0, 710.0)
 
 @_helper
 def exp(x):
-    """e^x."""
+    """e^x. Largest error: 1.1 ulp in float32, 1.0 in float64."""
     one = like(x, 1.0)
     x = _at_most(_at_least(x, _EXP_LOWEST(x)), _EXP_HIGHEST(x))
     biased_twice, m = _split(x, _ROUNDER_TWICE(x))
@@ -113,7 +113,7 @@ _EXPM1_LOWEST = constant(-20.0, -40.0)  # below, expm1 has reached -1
 
 @_helper
 def expm1(x):
-    """e^x - 1."""
+    """e^x - 1. Largest error: 1.7 ulp in float32, 2.2 in float64."""
     clamped = _at_most(_at_least(x, _EXPM1_LOWEST(x)), _EXP_HIGHEST(x))
     biased, m = _split(clamped, _ROUNDER(x))
     # NOTE: 2^(n-1) and a doubling at the end, for 2^128 is not a float32; but a subnormal x must
@@ -133,14 +133,20 @@ def _expm1_of_negative(x):
 
 @_helper
 def tanh(x):
-    """Hyperbolic tangent, as -t / (t + 2) with t = expm1(-2 |x|)."""
+    """Hyperbolic tangent, as -t / (t + 2) with t = expm1(-2 |x|).
+
+    Largest error: 2.5 ulp in float32, 2.5 in float64.
+    """
     t = _expm1_of_negative(_at_least(like(x, -2.0) * abs(x), _EXPM1_LOWEST(x)))
     return simd.copysign(t / (t + like(x, 2.0)), x)
 
 
 @_helper
 def sigmoid(x):
-    """1 / (1 + e^-x), written so that the small side keeps its digits: e^x / (1 + e^x)."""
+    """1 / (1 + e^-x); for negative x as e^x / (1 + e^x), which underflows as gradually as e^x.
+
+    Largest error: 2.5 ulp in float32, 2.3 in float64.
+    """
     one = like(x, 1.0)
     e = exp(-abs(x))
     return select(x < like(x, 0.0), e, one) / (one + e)
@@ -202,7 +208,7 @@ def _log_limits(x, value, zero_at):
 
 @_helper
 def log(x):
-    """Natural logarithm."""
+    """Natural logarithm. Largest error: 0.9 ulp in float32, 0.9 in float64."""
     one = like(x, 1.0)
     tiny = x < _SMALLEST_NORMAL(x)
     biased, m = _split_log(select(tiny, x * _TWO_STORED(x), x))
@@ -212,7 +218,10 @@ def log(x):
 
 @_helper
 def log1p(x):
-    """log(1 + x), with what 1 + x loses in rounding carried along."""
+    """log(1 + x), with what 1 + x loses in rounding carried along.
+
+    Largest error: 1.4 ulp in float32, 1.2 in float64.
+    """
     one = like(x, 1.0)
     u = one + x
     back = u - one
@@ -277,7 +286,10 @@ def _log_erfc(y):
 
 @_helper
 def erf(x):
-    """Error function, as 1 - exp(log(erfc(|x|))): one polynomial serves the whole range."""
+    """Error function, as 1 - exp(log(erfc(|x|))): one polynomial serves the whole range.
+
+    Largest error: 1.9 ulp in float32, 1.8 in float64.
+    """
     return simd.copysign(_expm1_of_negative(_log_erfc(abs(x))), x)
 
 
@@ -317,7 +329,11 @@ def _exp2(w):
 
 @_helper
 def gelu_erf(x):
-    """GELU: x/2 (1 + erf(x / sqrt(2))), with erfc for negative x so that nothing cancels."""
+    """GELU: x/2 (1 + erf(x / sqrt(2))), through erfc where x is negative, so that nothing cancels.
+
+    Largest error: 1.2 eps |x| in float32, 1.2 in float64, and 5 ulp of the result where x > -1.
+    Where the result is below eps |x|, it may be -0; at -infinity, where the formula is NaN, it is.
+    """
     zero, half, one = like(x, 0.0), like(x, 0.5), like(x, 1.0)
     y = abs(x) * like(x, math.sqrt(0.5))
     tail = half * _exp2(_log_erfc(y) * _LOG2_E(x))
@@ -335,7 +351,12 @@ _GELU_HIGHEST = constant(10.031, 21.1526)
 
 @_helper
 def gelu_tanh(x):
-    """GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as x / (1 + 2^w), w cubic in x."""
+    """GELU: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))), as x / (1 + 2^w) with w cubic in x.
+
+    Largest error: 1.1 eps |x| in float32, 1.2 in float64, and 5 ulp of the result where x > -1.
+    At -infinity, where the formula is NaN, it is the limit, -0. Made of 15 floating-point
+    instructions in float32, so that a loop over it waits for memory, not for arithmetic.
+    """
     x = _at_least(x, _GELU_LOWEST(x))
     y = _at_most(x, _GELU_HIGHEST(x))
     w = y * (like(x, _GELU_LINEAR) + like(x, _GELU_CUBIC) * (y * y))

@@ -23,6 +23,7 @@ from tinytorch.kernels.patches import Geometry, Pair
 from tinytorch.kernels.registry import Kernel
 from tinytorch.measure.caches import detect_caches
 from tinytorch.measure.roofline import practical_tile_size
+from tinytorch.native import threads
 from tinytorch.ops.spec import FLOATS, Array, Params, Shape
 from tinytorch.perf.demonstration import final_performance_test
 from tinytorch.perf.workers import at_most, checked_workers, run_each
@@ -258,8 +259,11 @@ def parallel_relu(x: Any, num_workers: int = 4) -> Array:
 
     Where threads can't pay (small arrays, strides, integers), one does the work.
     """
-    with at_most(checked_workers(num_workers)):
-        return NATIVE.dispatch("relu", _numbers(x))
+    workers, x = checked_workers(num_workers), _numbers(x)
+    if min(workers, threads.get_num_threads()) == 1:
+        return NUMPY.dispatch("relu", x)
+    with at_most(workers):
+        return NATIVE.dispatch("relu", x)
 
 
 def parallel_batch_processing(
