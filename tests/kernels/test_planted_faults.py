@@ -77,6 +77,20 @@ def test_ignored_last_partial_tile() -> None:
     assert {c.with_out for c in found} == {False, True}
 
 
+def leaves_memory_unwritten(a: Array, b: Array, out: Array | None = None) -> Array:
+    whole = a.shape[-2] - a.shape[-2] % 8
+    result = np.empty_like(np.matmul(a, b) + 1)
+    result[..., :whole, :] = np.matmul(a[..., :whole, :], b)
+    return given(result, out)
+
+
+def test_unwritten_memory() -> None:
+    found = cases(leaves_memory_unwritten)
+    assert {c.check.fault for c in found if not c.check.ok} <= {"value", "not finite"}
+    wrong = {c.size for c in found if not c.check.ok}
+    assert {"odd", "prime", "partial-tile", "tall"} <= wrong
+
+
 def half_precision_inside(a: Array, b: Array, out: Array | None = None) -> Array:
     halved = (x.astype(np.float16).astype(x.dtype) for x in (a, b))
     return given(np.matmul(*halved), out)

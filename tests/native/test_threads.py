@@ -248,3 +248,27 @@ def test_a_forked_process_computes_with_one_thread() -> None:
     first, second = python(FORKS).stdout.splitlines()
     assert first == str([(1, True, True)] * 3)
     assert second == "True"
+
+
+MEETS = """
+import threading
+import numpy as np
+from tinytorch.backends import get
+native, x = get("native"), np.ones(1 << 18, np.float32)
+expected = native.dispatch("gelu", x)
+right = []
+def work():
+    for _ in range(30):
+        right.append(np.array_equal(native.dispatch("gelu", x), expected))
+workers = [threading.Thread(target=work) for _ in range(4)]
+for worker in workers: worker.start()
+for worker in workers: worker.join()
+print(len(right), all(right))
+"""
+
+
+@needs_several
+@pytest.mark.parametrize("layer", ["default", "workqueue"])
+def test_python_threads_may_call_kernels_at_once(layer: str) -> None:
+    # Numba's own pool, used where there is no OpenMP, ends the process otherwise.
+    assert python(MEETS, NUMBA_THREADING_LAYER=layer).stdout.split() == ["120", "True"]

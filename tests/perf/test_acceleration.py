@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -503,6 +504,23 @@ def test_a_limit_within_a_limit_changes_nothing() -> None:
         assert threads.get_num_threads() == 1
         raise KeyError
     assert threads.get_num_threads() == total
+
+
+@pytest.mark.parametrize(
+    ("workers", "count", "expected"),
+    [(1, 1 << 22, []), (2, 1 << 20, []), (2, 1 << 22, [2]), (8, 1 << 22, [])],
+)
+def test_fewer_workers_than_threads_are_a_limit_where_it_pays(
+    monkeypatch, workers: int, count: int, expected: list[int]
+) -> None:
+    limits = []
+    monkeypatch.setattr(threads, "get_num_threads", lambda: 8)
+    monkeypatch.setattr(
+        acceleration, "at_most", lambda n: (limits.append(n), contextlib.nullcontext())[1]
+    )
+    x = draw(count)
+    np.testing.assert_array_equal(parallel_relu(x, workers), np.maximum(x, 0))
+    assert limits == expected
 
 
 @pytest.mark.parametrize("workers", [1, 2, 64])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import platform
+import threading
 import time
 import warnings
 from collections.abc import Callable
@@ -101,6 +102,11 @@ def jit(
     return _compiled(function, flags, inline=inline)
 
 
+# NOTE: where Numba has no OpenMP, its pool ends the process when two Python threads use it at once;
+# where it has, each of them would start workers of its own for the same cores.
+_POOL = threading.Lock()
+
+
 class _Shared:
     """A function in two forms: its `prange` loops shared among threads, and for one thread alone.
 
@@ -112,7 +118,10 @@ class _Shared:
         self._parallel, self._serial = parallel, serial
 
     def __call__(self, *args: Any) -> Any:
-        return (self._serial if threads.get_num_threads() == 1 else self._parallel)(*args)
+        if threads.get_num_threads() == 1:
+            return self._serial(*args)
+        with _POOL:
+            return self._parallel(*args)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parallel, name)

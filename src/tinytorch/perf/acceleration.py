@@ -253,6 +253,10 @@ def _biased(result: Array, bias: Array) -> Array:
 
 
 # Threads ------------------------------------------------------------------------------------------
+# Elements. To change the number of threads takes half a millisecond: too long for less.
+_LIMIT_PAYS_FROM = 1 << 22
+
+
 @accepts_tensors
 def parallel_relu(x: Any, num_workers: int = 4) -> Array:
     """Return max(x, 0) from at most `num_workers` threads, and no more than there are CPUs.
@@ -260,7 +264,9 @@ def parallel_relu(x: Any, num_workers: int = 4) -> Array:
     Where threads can't pay (small arrays, strides, integers), one does the work.
     """
     workers, x = checked_workers(num_workers), _numbers(x)
-    if min(workers, threads.get_num_threads()) == 1:
+    if workers >= threads.get_num_threads() > 1:
+        return NATIVE.dispatch("relu", x)
+    if workers == 1 or x.size < _LIMIT_PAYS_FROM:
         return NUMPY.dispatch("relu", x)
     with at_most(workers):
         return NATIVE.dispatch("relu", x)
