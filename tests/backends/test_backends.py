@@ -333,10 +333,14 @@ def test_subclasses_and_scalars_are_computed_as_plain_arrays() -> None:
     plain = backend.dispatch("multiply", A, A)
     with pytest.warns(PendingDeprecationWarning):
         matrix = np.matrix(A)
-    assert np.array_equal(backend.dispatch("multiply", matrix, matrix), plain)
-    assert type(backend.dispatch("multiply", matrix, matrix)) is np.ndarray
     masked = np.ma.masked_array(A, mask=A > 3)
-    assert type(backend.dispatch("multiply", masked, masked)) is np.ndarray
+    for odd in (matrix, masked):
+        for pair in ((odd, odd), (odd, A), (A, odd)):
+            result = backend.dispatch("multiply", *pair)
+            assert type(result) is np.ndarray
+            assert np.array_equal(result, plain)
+    backend.dispatch("relu", A)
+    assert type(backend.dispatch("relu", masked)) is np.ndarray
     backend.dispatch("add", np.array(2.0), np.array(3.0))
     assert backend.dispatch("add", np.float64(2), np.float64(3)) == 5
 

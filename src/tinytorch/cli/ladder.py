@@ -41,20 +41,25 @@ def _allocations(row: LadderRow) -> str:
     return f"{use.allocations}{peak}"
 
 
+def _speedup(row: LadderRow) -> str:
+    if row.speedup_over_naive is None:
+        return "1" if row.kernel == "naive" else "-"
+    return ratio_text(row.speedup_over_naive)
+
+
 def _cells(row: LadderRow, ceilings: Ceilings, dtype: str) -> dict[str, str]:
     cells = {"rung": row.kernel, "size": row.size, "error / bound": figures(row.check.worst, 2)}
     m = row.measurement
     if m is None:
         return {**cells, "time": row.refused or f"NOT TIMED: {row.check.reason}"}
     roof = roof_for(ceilings, dtype, row.bytes_moved)
-    speedup = row.speedup_over_naive
     return {
         **cells,
         "time": interval_text(m.interval),
         "GFLOP/s": figures(row.gflops_per_s or 0),
         "GB/s": figures(row.gb_per_s or 0),
         "of attainable": "-" if roof is None else percent_text(row.placement(roof).fraction),
-        "speed-up over naive": "1" if speedup is None else ratio_text(speedup),
+        "speed-up over naive": _speedup(row),
         "allocations": _allocations(row),
         "shaky": ", ".join(c.rule for c in m.criticisms),
     }
@@ -76,13 +81,15 @@ def ladder_table(found: Ladder, ceilings: Ceilings) -> Table:
     )
     cells = [_cells(row, ceilings, found.dtype) for row in found.rows]
     rows = tuple(tuple(row.get(column, "") for column in columns) for row in cells)
-    naive = next((r.size for r in found.rows if r.kernel == "naive"), None)
+    compared = next((r.speedup_size for r in found.rows if r.speedup_size), None)
     notes = [
         "time: median and 95 % interval of a call; attainable: the measured roof on "
         f"{ceilings.threads} thread(s), data in the nearest cache that keeps them",
     ]
-    if naive:
-        notes.append(f"speed-up over naive: both at size {naive}, in turns, the largest naive ends")
+    if compared:
+        notes.append(
+            f"speed-up over naive: both at size {compared}, in turns: naive ends no larger"
+        )
     return Table(f"The ladder of {found.op} ({found.dtype})", columns, rows, tuple(notes))
 
 
@@ -96,7 +103,7 @@ def ladder_bars(found: Ladder) -> Spec:
 @click.command()
 @click.argument("op")
 @click.option("--size", default=None, help="A size of the op, e.g. 512 (see `tito ops OP`).")
-@click.option("--kernels", default=None, help="Only these rungs: naive,library.")
+@click.option("--kernels", default=None, help="Only these rungs or kernel files: naive,mine.py.")
 @options.dtype
 @options.params
 @options.seconds
@@ -113,7 +120,7 @@ def ladder(op: str, kernels: str | None, **chosen: Any) -> None:
     described = ops.get(op)
     dtype = options.dtype_of(described, chosen["dtype"])
     params = options.params_of(described, chosen["params_text"])
-    names = [k.name for k in options.kernels_of(op, kernels) or []] or None
+    chosen_kernels = options.kernels_of(op, kernels)
     if chosen["size"]:
         described.size(chosen["size"])
     with progress(f"ladder {op}") as update:
@@ -125,7 +132,7 @@ def ladder(op: str, kernels: str | None, **chosen: Any) -> None:
             size=chosen["size"],
             params=params,
             seconds=chosen["seconds"],
-            kernels=names,
+            kernels=chosen_kernels,
         )
     emit(found.to_dict(), [ladder_table(found, ceilings)], chosen["as_json"])
     wrong = [row.kernel for row in found.rows if not row.check.ok]
