@@ -285,6 +285,8 @@ DIFFERENT = {
     "negative strides": (A[::-1], A),
     "dtype": (A.astype(np.float32), A.astype(np.float32)),
     "other dtype": (A, A.astype(np.float32)),
+    "kind": (A.astype(np.int64), A),  # of one width
+    "other kind": (A, A.astype(np.int64)),
     "axes": (A[None], A),
 }
 

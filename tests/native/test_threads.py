@@ -33,28 +33,56 @@ def python(program: str, **environment: str) -> subprocess.CompletedProcess[str]
 # How many CPUs --------------------------------------------------------------------------------
 
 
+def cgroups(root: Path, files: dict[str, str]) -> Path:
+    """Make a system's files under `root`: those of /sys/fs/cgroup, and /proc/self/cgroup."""
+    for name, text in files.items():
+        path = root / ("proc/self" if name == "cgroup" else "sys/fs/cgroup") / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return root
+
+
 @pytest.mark.parametrize(
     ("text", "cpus"),
-    [("200000 100000\n", 2.0), ("150000 100000\n", 1.5), ("50000 100000\n", 0.5)],
+    [
+        ("200000 100000\n", 2.0),
+        ("150000 100000\n", 1.5),
+        ("50000 100000\n", 0.5),
+        ("max 100000\n", math.inf),
+        ("", math.inf),
+        ("garbage\n", math.inf),
+        ("1 2 3\n", math.inf),
+    ],
 )
 def test_quota_of_cgroup_v2(tmp_path: Path, text: str, cpus: float) -> None:
-    (tmp_path / "cpu.max").write_text(text)
-    assert threads.cgroup_quota(tmp_path) == cpus
+    assert threads.cgroup_quota(cgroups(tmp_path, {"cpu.max": text})) == cpus
 
 
-@pytest.mark.parametrize(("quota", "cpus"), [("300000", 3.0), ("-1", math.inf)])
+@pytest.mark.parametrize(("quota", "cpus"), [("300000", 3.0), ("-1", math.inf), ("", math.inf)])
 def test_quota_of_cgroup_v1(tmp_path: Path, quota: str, cpus: float) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text(quota + "\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert threads.cgroup_quota(tmp_path) == cpus
+    files = {"cpu/cpu.cfs_quota_us": quota + "\n", "cpu/cpu.cfs_period_us": "100000\n"}
+    assert threads.cgroup_quota(cgroups(tmp_path, files)) == cpus
 
 
-@pytest.mark.parametrize("text", [None, "max 100000\n", "", "garbage\n", "1 2 3\n"])
-def test_no_quota_is_no_limit(tmp_path: Path, text: str | None) -> None:
-    if text is not None:
-        (tmp_path / "cpu.max").write_text(text)
+def test_no_control_group_is_no_limit(tmp_path: Path) -> None:
     assert threads.cgroup_quota(tmp_path) == math.inf
+
+
+def test_the_least_of_all_groups_above_counts(tmp_path: Path) -> None:
+    files = {
+        "cgroup": "0::/jobs/job 7/step: 1\n",
+        "cpu.max": "800000 100000",
+        "jobs/cpu.max": "300000 100000",
+        "jobs/job 7/step: 1/cpu.max": "400000 100000",
+        "jobs/job 8/cpu.max": "100000 100000",  # another's
+    }
+    assert threads.cgroup_quota(cgroups(tmp_path, files)) == 3
+    older = {
+        "cgroup": "4:cpu,cpuacct:/jobs/7\n5:memory:/else\n",
+        "cpu/jobs/7/cpu.cfs_quota_us": "250000",
+        "cpu/jobs/7/cpu.cfs_period_us": "100000",
+    }
+    assert threads.cgroup_quota(cgroups(tmp_path / "older", older)) == 2.5
 
 
 @pytest.mark.parametrize(

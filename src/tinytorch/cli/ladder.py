@@ -86,6 +86,12 @@ def ladder_table(found: Ladder, ceilings: Ceilings) -> Table:
         "time: median and 95 % interval of a call; attainable: the measured roof on "
         f"{ceilings.threads} thread(s), data in the nearest cache that keeps them",
     ]
+    roofs = [(row, roof_for(ceilings, found.dtype, row.bytes_moved)) for row in found.rows]
+    if any(roof and row.measurement and row.placement(roof).fraction > 1.05 for row, roof in roofs):
+        notes.append(
+            "over 100 %: part of the data stayed in a nearer cache, or the ceilings were measured "
+            "while the machine was busier (`tito machine --remeasure`)"
+        )
     if compared:
         notes.append(
             f"speed-up over naive: both at size {compared}, in turns: naive ends no larger"

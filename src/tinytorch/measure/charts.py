@@ -11,6 +11,8 @@ from tinytorch.measure.report import Spec
 from tinytorch.measure.roofline import Placement
 
 _WIDTH, _HEIGHT = 640, 380
+# How far apart labels stand on a logarithmic axis of about five decades: a line of text.
+_LABEL_STEP = 1.35
 _INK, _SOFT, _LINE, _ACCENT = "#1d2430", "#5b6675", "#d9dee6", "#2a5bd7"
 
 
@@ -72,18 +74,16 @@ def _roof_rows(lines: Iterable[Line], peak: float, low: float, high: float) -> l
     return rows
 
 
-def _set_label_sides(placed: list[dict[str, Any]]) -> None:
-    """Put a point's label on the left where one near it has its own on the right."""
-    taken: list[dict[str, Any]] = []
+def _set_label_heights(placed: list[dict[str, Any]]) -> None:
+    """Give each label a height of its own: its point's, or as far above the one below as it needs.
+
+    Labels beside each other (more than half a decade apart in x) don't get in each other's way.
+    """
+    set_already: list[dict[str, Any]] = []
     for row in sorted(placed, key=lambda row: row["y"]):
-        near = [
-            other
-            for other in taken
-            if abs(math.log10(row["y"] / other["y"])) < 0.12
-            and abs(math.log10(row["x"] / other["x"])) < 0.3
-        ]
-        row["side"] = "left" if any(other["side"] == "right" for other in near) else "right"
-        taken.append(row)
+        near = [o for o in set_already if abs(math.log10(row["x"] / o["x"])) < 0.5]
+        row["label"] = max([row["y"], *(o["label"] * _LABEL_STEP for o in near)])
+        set_already.append(row)
 
 
 def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> Spec:
@@ -109,7 +109,7 @@ def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> 
         }
         for i, (name, p) in enumerate(points)
     ]
-    _set_label_sides(placed)
+    _set_label_heights(placed)
     floor = min([row["y"] for row in placed] or [1.0]) / 3
     x = alt.X(
         "x:Q",
@@ -137,13 +137,10 @@ def roofline(lines: Sequence[Line], points: Sequence[tuple[str, Placement]]) -> 
     dots = base.mark_point(filled=True, size=80, color=_ACCENT, opacity=1).encode(
         tooltip=["kernel:N", "x:Q", "y:Q", "attained:N", "bound:N"]
     )
-    labels = [
-        base.transform_filter(f"datum.side == '{side}'")
-        .mark_text(align=align, dx=dx, fontSize=11, color=_INK)  # type: ignore[arg-type]
-        .encode(text="kernel:N")
-        for side, align, dx in (("right", "left", 9), ("left", "right", -9))
-    ]
-    return _finish(alt.layer(roof, path, dots, *labels).properties(width=_WIDTH, height=_HEIGHT))
+    labels = base.mark_text(align="left", dx=9, fontSize=11, color=_INK).encode(
+        text="kernel:N", y=alt.Y("label:Q").scale(type="log", domain=[floor, top], nice=False)
+    )
+    return _finish(alt.layer(roof, path, dots, labels).properties(width=_WIDTH, height=_HEIGHT))
 
 
 def bars(

@@ -16,7 +16,7 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from tinytorch import config
@@ -25,18 +25,30 @@ from tinytorch.errors import InvalidValue
 _WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 
 
-def cgroup_quota(root: Path = Path("/sys/fs/cgroup")) -> float:
-    """Return how many CPUs' worth of time the control group grants (inf without a limit)."""
+def _quota(folder: Path) -> float:
     with contextlib.suppress(OSError, ValueError):  # cgroup v2
-        quota, period = (root / "cpu.max").read_text().split()
-        if quota != "max":
-            return int(quota) / int(period)
+        quota, period = (folder / "cpu.max").read_text().split()
+        return math.inf if quota == "max" else int(quota) / int(period)
     with contextlib.suppress(OSError, ValueError):  # cgroup v1
-        folder = root / "cpu"
         granted = int((folder / "cpu.cfs_quota_us").read_text())
         if granted > 0:
             return granted / int((folder / "cpu.cfs_period_us").read_text())
     return math.inf
+
+
+def cgroup_quota(root: Path = Path("/")) -> float:
+    """Return how many CPUs' worth of time this process's control groups grant (inf: no limit).
+
+    A container sees its own group as the root; elsewhere the group has a path, and each group above
+    it may grant less.
+    """
+    mounts = (root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu")
+    groups = [PurePosixPath()]
+    with contextlib.suppress(OSError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            own = PurePosixPath(line.split(":", 2)[-1].lstrip("/"))
+            groups += [own, *own.parents]
+    return min(_quota(mount / group) for mount in mounts for group in groups)
 
 
 @functools.cache
