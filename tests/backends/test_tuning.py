@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import ops
-from tinytorch.backends import tuner
+from tinytorch import kernels, native, ops
+from tinytorch.backends import tuner, tuning
 from tinytorch.backends.auto import AutoBackend
 from tinytorch.backends.tuning import SCHEMA, Entry, Key, Table, bucket_of, key_for, layout_of
 from tinytorch.errors import MeasurementError
@@ -109,6 +109,25 @@ def test_a_key_knows_the_threads() -> None:
     assert KEY.threads == threads.get_num_threads()
     with threads.use_threads(1):
         assert key_for("matmul", (A, B), {}).threads == 1
+
+
+def test_a_key_knows_the_sources_of_its_ops_kernels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert KEY.sources == tuning._sources("matmul") != tuning._sources("gelu")
+    for name in ("kernels/matmul", "kernels/gelu", "native"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "some.py").write_text("x = 1")
+    monkeypatch.setattr(kernels, "__file__", str(tmp_path / "kernels" / "__init__.py"))
+    monkeypatch.setattr(native, "__file__", str(tmp_path / "native" / "__init__.py"))
+    sources = tuning._sources.__wrapped__
+    before = sources("matmul")
+    (tmp_path / "kernels/gelu/some.py").write_text("x = 2")
+    assert sources("matmul") == before
+    for name in ("kernels/matmul", "native", "kernels"):
+        (tmp_path / name / "some.py").write_text(f"x = 3  # {name}")
+        assert sources("matmul") != before
+        before = sources("matmul")
 
 
 def test_looking_up_does_not_load_numba(tmp_path: Path) -> None:
@@ -274,6 +293,13 @@ def test_a_spoilt_entry_does_not_hide_the_others(table: Table) -> None:
     truncated(table.path(KEY))
     with pytest.warns(RuntimeWarning, match="can't be used"):
         assert list(Table(table.folder).entries()) == [other]
+
+
+def test_an_entry_under_another_name_is_not_believed(table: Table) -> None:
+    table.put(ENTRY)
+    table.path(KEY).rename(table.folder / f"{replace(KEY, threads=99).digest()}.json")
+    with pytest.warns(RuntimeWarning, match="another key than its name says"):
+        assert list(Table(table.folder).entries()) == []
 
 
 def test_a_table_that_can_not_be_written_warns_once_and_holds_for_the_process(
