@@ -14,7 +14,7 @@ from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.blocked import DIRECT_DEPTH, Plan, Update, View, multiply
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import MR, NR
-from tinytorch.native.gemm.pointers import at, data, types
+from tinytorch.native.gemm.pointers import address, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
@@ -25,15 +25,14 @@ SMALL = 96**3
 @jit
 def view_of(array, offset):
     """Return a 2-D array's matrix `offset` elements on, as the blocked loops take it."""
-    size = array.itemsize
     start = at(data(array), offset)
-    return View(start, array.strides[0] // size, array.strides[1] // size)
+    return View(start, elements(array, array.strides[0]), elements(array, array.strides[1]))
 
 
 @jit
 def _extent(array):
     """Return the first byte of a 2-D array, and the one behind its last."""
-    first = last = array.ctypes.data
+    first = last = address(array)
     for axis in range(2):
         span = (array.shape[axis] - 1) * array.strides[axis]
         first += min(span, 0)
@@ -47,7 +46,7 @@ def _overlap(one, other):
     return a[0] < b[1] and b[0] < a[1]
 
 
-def _small(a, b, c, tile, pack):
+def _small(a, b, c, addresses):
     """Write c = a @ b and return True; or do nothing and return False where it is not small."""
     M, K = a.shape
     N = b.shape[1]
@@ -62,7 +61,7 @@ def _small(a, b, c, tile, pack):
     plan = Plan(M, K, N, False, False, nowhere, nowhere)
     finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
     update = Update(one, zero, finish)
-    multiply(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), plan, update, Routines(tile, pack, 0))
+    multiply(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), plan, update, Routines(addresses[0], addresses[1], addresses[2]))
     return True
 
 
@@ -103,7 +102,7 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
             (i1 - i0, j1 - j0, K),
             plan,
             Update(alpha, beta, finish),
-            Routines(*addresses),
+            Routines(addresses[0], addresses[1], addresses[2]),
         )
 
 
@@ -153,7 +152,7 @@ def small(dtype: str) -> Any:
     """Return the compiled small product for 'float32' or 'float64': (a, b, c) -> bool."""
     kind = getattr(types, dtype)
     operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
-    return _compiled(_small, (operand, operand, output, types.int64, types.int64), parallel=False)
+    return _compiled(_small, (operand, operand, output, _array(types.int64, 1, "C", readonly=False)), parallel=False)
 
 
 @functools.cache
@@ -172,7 +171,7 @@ def shared(dtype: str) -> Any:
         types.int64,
         types.UniTuple(types.int64, 6),
         types.UniTuple(types.int64, 2),
-        types.UniTuple(types.int64, 3),
+        _array(types.int64, 1, "C", readonly=False),
         _array(kind, 2, "C", readonly=False),
     )
     return _compiled(_shared, signature, parallel=True)

@@ -5,7 +5,6 @@ Shape letters: M, N, K of the product; MR, NR of the register tile.
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
@@ -48,7 +47,6 @@ def _evenly(size: int, most: int, step: int) -> int:
     return math.ceil(math.ceil(size / parts) / step) * step
 
 
-@functools.lru_cache(maxsize=4096)
 def blocks_for(
     sizes: tuple[int, int, int], dtype: str, caches: CacheBytes, b_lies_ready: bool
 ) -> Blocks:

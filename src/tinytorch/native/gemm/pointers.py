@@ -29,6 +29,32 @@ def data(typing_context, array):
 
 
 @intrinsic
+def address(typing_context, array):
+    """Return the address of an array's first element as an integer."""
+    if not isinstance(array, types.Array):
+        return None
+
+    def generate(context, builder, signature, args):
+        start = context.make_array(array)(context, builder, args[0]).data
+        return builder.ptrtoint(start, ir.IntType(64))
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def elements(typing_context, array, size_bytes):
+    """Return how many of an array's elements a multiple of their size in bytes is."""
+    if not isinstance(array, types.Array):
+        return None
+    shift = array.dtype.bitwidth.bit_length() - 4  # of 8 bits: a division would take 20 cycles
+
+    def generate(context, builder, signature, args):
+        return builder.ashr(args[1], ir.IntType(64)(shift))
+
+    return types.int64(array, types.int64), generate
+
+
+@intrinsic
 def at(typing_context, pointer, count):
     """Return the address `count` elements after `pointer`."""
     if not isinstance(pointer, types.CPointer) or not isinstance(count, types.Integer):

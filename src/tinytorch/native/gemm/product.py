@@ -5,8 +5,10 @@ The caller has checked shapes and types: everything here goes to code that check
 
 from __future__ import annotations
 
+import functools
+import math
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -57,14 +59,30 @@ class _Room(threading.local):
 _ROOM = _Room()
 
 
-_SMALL: dict[str, tuple[Any, int, int]] = {}
+@dataclass(frozen=True)
+class _Compiled:
+    """What is compiled for one data type, and what stands for an absent bias and residual."""
+
+    name: str
+    small: Any
+    shared: Any
+    addresses: Array
+    no_bias: Array
+    no_residual: Array
 
 
-def _small_entry(char: str) -> tuple[Any, int, int]:
-    name = np.dtype(char).name
-    tile, pack, _ = routines.addresses(name)
-    _SMALL[char] = (entries.small(name), tile, pack)
-    return _SMALL[char]
+@functools.cache
+def _compiled(char: str) -> _Compiled:
+    # NOTE: by the dtype's letter, for NumPy takes two microseconds to spell out its name.
+    dtype = np.dtype(char)
+    return _Compiled(
+        dtype.name,
+        entries.small(dtype.name),
+        entries.shared(dtype.name),
+        np.array(routines.addresses(dtype.name)),
+        np.empty(0, dtype),
+        np.empty((0, 0), dtype),
+    )
 
 
 def small_product(a: Array, b: Array, out: Array) -> bool:
@@ -74,9 +92,9 @@ def small_product(a: Array, b: Array, out: Array) -> bool:
     """
     if (char := a.dtype.char) not in "fd":
         return False
-    run, tile, pack = _SMALL.get(char) or _small_entry(char)
+    compiled = _compiled(char)
     try:
-        return run(a, b, out, tile, pack)  # type: ignore[no-any-return]
+        return compiled.small(a, b, out, compiled.addresses)  # type: ignore[no-any-return]
     except (TypeError, ValueError):  # not of one dtype, or read-only
         return False
 
@@ -88,28 +106,24 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
     """
     if not out.size:
         return
-    lies_across = out.strides[-1] != out.itemsize and out.strides[-2] == out.itemsize
-    if lies_across and extras.bias is None:
+    if _lies_across(out) and extras.bias is None:
         # The transposed product writes neighbours: C^T = B^T A^T.
-        other = None if extras.residual is None else extras.residual.mT
-        extras = Extras(extras.alpha, extras.beta, None, other, extras.activation)
         a, b, out = b.mT, a.mT, out.mT
-    K = a.shape[-1]
-    M, N = out.shape[-2:]
-    name = out.dtype.name
-    ready = b.strides[-1] == b.itemsize or N == 1
-    blocks = blocks_for((M, N, K), name, caches, ready)
-    residual = np.empty((0, 0), out.dtype)
+        if extras.residual is not None:
+            extras = replace(extras, residual=extras.residual.mT)
+    compiled = _compiled(out.dtype.char)
     others = [a, b, out]
+    bias, residual = compiled.no_bias, compiled.no_residual
+    if extras.bias is not None:
+        bias = np.ascontiguousarray(extras.bias)
     if extras.residual is not None:
-        aligned = extras.residual.strides[-1] == out.itemsize
-        residual = extras.residual if aligned else np.ascontiguousarray(extras.residual)
+        residual = _with_rows_ready(extras.residual)
         others.append(residual)
-    bias = np.empty(0, out.dtype) if extras.bias is None else np.ascontiguousarray(extras.bias)
-    offsets = _offsets(out.shape[:-2], others)
-    shares, grid = _shares((M, N, K), offsets.shape[1], name)
-    size, b_place = room_size(blocks, name)
-    entries.shared(name)(
+    offsets = _offsets(out.shape[:-2], others) if out.ndim > 2 else _NO_OFFSETS
+    sizes = (out.shape[-2], out.shape[-1], a.shape[-1])
+    ready = b.strides[-1] == b.itemsize
+    cut = _cut(sizes, compiled.name, caches, ready, offsets.shape[1], threads.get_num_threads())
+    compiled.shared(
         _first(a),
         _first(b),
         _first(out),
@@ -118,17 +132,31 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
         offsets,
         (extras.alpha, extras.beta),
         ACTIVATIONS[extras.activation],
-        blocks.numbers(b_place),
-        grid,
-        routines.addresses(name),
-        _ROOM.rows(shares, size, out.dtype),
+        cut.blocks,
+        cut.grid,
+        compiled.addresses,
+        _ROOM.rows(cut.shares, cut.room, out.dtype),
     )
+
+
+def _lies_across(out: Array) -> bool:
+    return out.strides[-1] != out.itemsize and out.strides[-2] == out.itemsize
+
+
+def _with_rows_ready(array: Array) -> Array:
+    """Return the array, copied unless the elements of a row are neighbours."""
+    return array if array.strides[-1] == array.itemsize else np.ascontiguousarray(array)
 
 
 def _first(array: Array) -> Array:
     """Return the first matrix of a batch."""
+    if array.ndim == 2:
+        return array
     first: Array = array[(0,) * (array.ndim - 2)]
     return first
+
+
+_NO_OFFSETS = np.zeros((4, 1), np.int64)
 
 
 def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
@@ -143,11 +171,30 @@ def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
     return offsets.reshape(4, -1)
 
 
-def _shares(sizes: tuple[int, int, int], batch: int, dtype: str) -> tuple[int, tuple[int, int]]:
-    """Return the number of shares, and the grid into which each product of the batch is cut."""
-    count = threads.get_num_threads()
-    if count == 1 or batch * sizes[0] * sizes[1] * max(1, sizes[2]) < WORTH_SHARING:
-        return 1, (1, 1)
-    if batch >= count:
-        return count, (1, 1)
-    return count, grid_for(sizes, count, tile_shape(dtype))
+@dataclass(frozen=True)
+class _Cut:
+    """How a product is cut, as compiled code takes it; `room` is the elements a share packs into."""
+
+    blocks: tuple[int, int, int, int, int, int]
+    grid: tuple[int, int]
+    shares: int
+    room: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _cut(
+    sizes: tuple[int, int, int],
+    dtype: str,
+    caches: CacheBytes,
+    b_lies_ready: bool,
+    batch: int,
+    count: int,
+) -> _Cut:
+    blocks = blocks_for(sizes, dtype, caches, b_lies_ready)
+    room, b_place = room_size(blocks, dtype)
+    shares, grid = count, (1, 1)
+    if batch * math.prod(sizes) < WORTH_SHARING:
+        shares = 1
+    elif batch < count:
+        grid = grid_for(sizes, count, tile_shape(dtype))
+    return _Cut(blocks.numbers(b_place), grid, shares, room)
