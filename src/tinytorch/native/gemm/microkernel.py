@@ -100,10 +100,21 @@ class _Kernel:
         for i in (0, 3, 6):
             function.args[i].add_attribute("noalias")
         builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self._prefetch(builder, *function.args[6:8])
         sums = self._sum(builder, *function.args[:6])
         self._store(builder, sums, *function.args[6:])
         builder.ret_void()
         return function
+
+    def _prefetch(self, builder: Any, c: Any, c_row: Any) -> None:
+        """Ask for the tile of C now: it is needed when the sums are ready."""
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        prefetch = cgutils.get_or_insert_function(self.module, kind, "llvm.prefetch.p0")
+        for i in range(self.rows):
+            for place in self._row(builder, builder.gep(c, [builder.mul(c_row, _INT(i))])):
+                where = builder.bitcast(place, byte)
+                builder.call(prefetch, [where, word(1), word(3), word(1)])
 
     def _multiply_add(self, builder: Any, x: Any, y: Any, z: Any) -> Any:
         # NOTE: fmuladd, not fma: at the level 'v128' x86-64 can't fuse, and fma would be a slow
