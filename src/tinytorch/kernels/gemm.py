@@ -25,10 +25,9 @@ def cache_bytes() -> CacheBytes:
     """Return this machine's caches as blocks are fitted to them; what can't be read, by default."""
     known = CacheBytes()
     data = {c.level: c for c in detect_caches() if c.kind != "instruction"}
-    first = data[1].size_bytes if 1 in data else known.first
     second = data[2].size_bytes // (data[2].shared_by or 1) if 2 in data else known.second
     last = data[3].size_bytes // (data[3].shared_by or 1) if 3 in data else known.last
-    return CacheBytes(first, second, max(last, second))
+    return CacheBytes(second, max(last, second))
 
 
 def _overlaps(out: Array, arrays: tuple[Array | None, ...]) -> bool:

@@ -19,7 +19,7 @@ from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
 # Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
-SMALL = 96**3
+SMALL = 1 << 20
 
 
 @jit
@@ -46,7 +46,7 @@ def _overlap(one, other):
     return a[0] < b[1] and b[0] < a[1]
 
 
-def _small(a, b, c, addresses):
+def _small(addresses, a, b, c):
     """Write c = a @ b and return True; or do nothing and return False where it is not small."""
     M, K = a.shape
     N = b.shape[1]
@@ -152,7 +152,7 @@ def small(dtype: str) -> Any:
     """Return the compiled small product for 'float32' or 'float64': (a, b, c) -> bool."""
     kind = getattr(types, dtype)
     operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
-    return _compiled(_small, (operand, operand, output, _array(types.int64, 1, "C", readonly=False)), parallel=False)
+    return _compiled(_small, (_array(types.int64, 1, "C", readonly=False), operand, operand, output), parallel=False)
 
 
 @functools.cache

@@ -14,12 +14,11 @@ from tinytorch.native.gemm.microkernel import Tile, tile_shape
 
 @dataclass(frozen=True)
 class CacheBytes:
-    """What blocks are fitted to, in bytes a core: first and second level, and a share of the last.
+    """What blocks are fitted to, in bytes a core: the second level, and a share of the last.
 
     The defaults are what nearly every CPU has at least, for where nothing can be read.
     """
 
-    first: int = 32 << 10
     second: int = 256 << 10
     last: int = 1 << 20
 
@@ -47,30 +46,44 @@ def _evenly(size: int, most: int, step: int) -> int:
     return math.ceil(math.ceil(size / parts) / step) * step
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How an operand lies: `is_ready` says that it can be read in place.
+
+    For A, either its rows or its columns are of neighbours; for B, whose rows are loaded as vectors,
+    its rows. `is_crowded` says that a step along the other axis is a whole number of pages: then
+    all the places that a tile reads fall into the same few places of a cache, and push each other
+    out.
+    """
+
+    is_ready: bool
+    is_crowded: bool
+
+
 def blocks_for(
-    sizes: tuple[int, int, int], dtype: str, caches: CacheBytes, b_lies_ready: bool
+    sizes: tuple[int, int, int], dtype: str, caches: CacheBytes, a: Layout, b: Layout
 ) -> Blocks:
     """Return the blocks for a product of `sizes` (M, N, K).
 
-    They don't depend on the number of threads, so results don't either. `b_lies_ready` says that
-    B's columns are neighbours in memory, as they must be to stay unpacked.
+    They don't depend on the number of threads, so results don't either.
     """
     M, N, K = sizes
     tile = tile_shape(dtype)
     item = 4 if dtype == "float32" else 8
-    direct = b_lies_ready and K <= DIRECT_DEPTH
-    # Packing an operand pays once the other has a few panels, each of which reads it again.
-    packs_b = not (direct and M <= 4 * tile.rows)
-    packs_a = not (K <= DIRECT_DEPTH and N <= 2 * tile.columns)
-    depth = _evenly(max(K, 1), _depth(caches, tile, item), 8)
+    # Packing pays where an operand is read often enough from a far cache, or lies badly.
+    few_rows = M <= 4 * tile.rows
+    b_is_near = K * N * item <= caches.second // 2 and not b.is_crowded
+    packs_b = not (b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near))
+    a_is_near = N <= 2 * tile.columns or M * K * item <= caches.second
+    packs_a = not (a.is_ready and a_is_near and not a.is_crowded)
+    # Both panels that a tile reads come from the second cache; the deeper they are, the less often
+    # C is read and written. The block of A takes half of that cache, that of B half of the last.
+    depth = _evenly(max(K, 1), caches.second // 6 // ((tile.rows + tile.columns) * item), 8)
+    if not packs_b:
+        depth = max(K, 1)
     rows = _evenly(M, caches.second // 2 // (depth * item), tile.rows)
-    columns = _evenly(N, caches.last // (depth * item), tile.columns)
+    columns = _evenly(N, caches.last // 2 // (depth * item), tile.columns)
     return Blocks(rows, depth, columns, packs_a, packs_b)
-
-
-def _depth(caches: CacheBytes, tile: Tile, item: int) -> int:
-    """Return the depth at which a panel of B fills the first cache."""
-    return max(64, caches.first // (tile.columns * item))
 
 
 def grid_for(sizes: tuple[int, int, int], shares: int, tile: Tile) -> tuple[int, int]:

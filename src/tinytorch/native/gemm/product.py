@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +19,7 @@ from tinytorch.native import threads
 from tinytorch.native.gemm import entries, routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
-from tinytorch.native.gemm.plan import CacheBytes, blocks_for, grid_for, room_size
+from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
 from tinytorch.native.simd import aligned_empty
 
 Array = NDArray[Any]
@@ -85,18 +86,21 @@ def _compiled(char: str) -> _Compiled:
     )
 
 
-def small_product(a: Array, b: Array, out: Array) -> bool:
-    """Write out = a @ b for small 2-D operands and return True, or do nothing and return False.
+class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
+    """The small products by the letter of their dtype, compiled when one is first asked for."""
 
-    False is also the answer to whatever does not fit: types, shapes, an `out` that overlaps.
-    """
-    if (char := a.dtype.char) not in "fd":
-        return False
-    compiled = _compiled(char)
-    try:
-        return compiled.small(a, b, out, compiled.addresses)  # type: ignore[no-any-return]
-    except (TypeError, ValueError):  # not of one dtype, or read-only
-        return False
+    def __missing__(self, char: str) -> Callable[[Array, Array, Array], bool]:
+        if char not in "fd":
+            raise KeyError(char)
+        compiled = _compiled(char)
+        self[char] = functools.partial(compiled.small, compiled.addresses)
+        return self[char]
+
+
+# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns True, or
+# does nothing and returns False: where they are not small, or shapes or memory are in the way.
+# Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
+SMALL = _Small()
 
 
 def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras = PLAIN) -> None:
@@ -121,8 +125,8 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
         others.append(residual)
     offsets = _offsets(out.shape[:-2], others) if out.ndim > 2 else _NO_OFFSETS
     sizes = (out.shape[-2], out.shape[-1], a.shape[-1])
-    ready = b.strides[-1] == b.itemsize
-    cut = _cut(sizes, compiled.name, caches, ready, offsets.shape[1], threads.get_num_threads())
+    lie = _layout(a), _layout(b, rows_only=True)
+    cut = _cut(sizes, compiled.name, caches, lie, offsets.shape[1], threads.get_num_threads())
     compiled.shared(
         _first(a),
         _first(b),
@@ -137,6 +141,19 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
         compiled.addresses,
         _ROOM.rows(cut.shares, cut.room, out.dtype),
     )
+
+
+_PAGE_BYTES = 4096
+# NOTE: made beforehand: a frozen dataclass takes a microsecond to make.
+_LAYOUTS = {(r, c): Layout(r, c) for r in (False, True) for c in (False, True)}
+
+
+def _layout(array: Array, *, rows_only: bool = False) -> Layout:
+    row, column = array.strides[-2:]
+    item = array.itemsize
+    ready = column == item or (row == item and not rows_only)
+    far = row if column == item else column
+    return _LAYOUTS[ready, far != 0 and far % _PAGE_BYTES == 0]
 
 
 def _lies_across(out: Array) -> bool:
@@ -186,11 +203,11 @@ def _cut(
     sizes: tuple[int, int, int],
     dtype: str,
     caches: CacheBytes,
-    b_lies_ready: bool,
+    lie: tuple[Layout, Layout],
     batch: int,
     count: int,
 ) -> _Cut:
-    blocks = blocks_for(sizes, dtype, caches, b_lies_ready)
+    blocks = blocks_for(sizes, dtype, caches, *lie)
     room, b_place = room_size(blocks, dtype)
     shares, grid = count, (1, 1)
     if batch * math.prod(sizes) < WORTH_SHARING:
