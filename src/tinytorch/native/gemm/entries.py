@@ -61,7 +61,15 @@ def _small(addresses, a, b, c):
     plan = Plan(M, K, N, False, False, nowhere, nowhere)
     finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
     update = Update(one, zero, finish)
-    multiply(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), plan, update, Routines(addresses[0], addresses[1], addresses[2]))
+    multiply(
+        view_of(a, 0),
+        view_of(b, 0),
+        view_of(c, 0),
+        (M, N, K),
+        plan,
+        update,
+        Routines(addresses[0], addresses[1], addresses[2]),
+    )
     return True
 
 
@@ -96,9 +104,7 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
         multiply(
             View(at(a_view.start, i0 * a_view.row), a_view.row, a_view.column),
             View(at(b_view.start, j0 * b_view.column), b_view.row, b_view.column),
-            View(
-                at(c_view.start, i0 * c_view.row + j0 * c_view.column), c_view.row, c_view.column
-            ),
+            View(at(c_view.start, i0 * c_view.row + j0 * c_view.column), c_view.row, c_view.column),
             (i1 - i0, j1 - j0, K),
             plan,
             Update(alpha, beta, finish),
@@ -152,7 +158,11 @@ def small(dtype: str) -> Any:
     """Return the compiled small product for 'float32' or 'float64': (a, b, c) -> bool."""
     kind = getattr(types, dtype)
     operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
-    return _compiled(_small, (_array(types.int64, 1, "C", readonly=False), operand, operand, output), parallel=False)
+    return _compiled(
+        _small,
+        (_array(types.int64, 1, "C", readonly=False), operand, operand, output),
+        parallel=False,
+    )
 
 
 @functools.cache

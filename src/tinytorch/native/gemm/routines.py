@@ -26,9 +26,7 @@ def _tile(rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, ke
 def _compiled(dtype: str) -> tuple[Any, ...]:
     real, size = getattr(types, dtype), types.int64
     place = types.CPointer(real)
-    tile = types.void(
-        size, size, place, size, size, place, size, size, place, size, real, real
-    )
+    tile = types.void(size, size, place, size, size, place, size, size, place, size, real, real)
     pack = types.void(place, size, size, size, size, place, size)
     finish = types.void(place, size, size, size, place, size, place, size, size, size)
     return (
