@@ -182,3 +182,37 @@ def multiply(a, b, c, sizes, plan, update, routines):
             _columns_of_block(
                 part(a, 0, k), part(b, k, j), part(c, 0, j), (M, n, depth), plan, own, routines
             )
+
+
+@jit
+def multiply_in_place(a, b, c, sizes, one, tile):
+    """Write C = A @ B for small matrices of which nothing is packed, as lean as it can be.
+
+    N must be whole vectors, and the columns of B and C neighbours; `one` is 1 in the data's type.
+    """
+    M, N, K = sizes
+    lanes, wide, high = LANES(one), NR(one), MR(one)
+    tiles = (M + high - 1) // high
+    step = (M + tiles - 1) // tiles
+    zero = like(one, 0.0)
+    for j in range(0, N, wide):
+        vectors = min(wide, N - j) // lanes
+        b_start = at(b.start, j)
+        for i in range(0, M, step):
+            rows, a_start = min(step, M - i), at(a.start, i * a.row)
+            c_start = at(c.start, i * c.row + j)
+            call(
+                tile,
+                rows,
+                vectors,
+                a_start,
+                a.row,
+                a.column,
+                b_start,
+                b.row,
+                K,
+                c_start,
+                c.row,
+                one,
+                zero,
+            )

@@ -11,9 +11,16 @@ import functools
 from typing import Any
 
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.blocked import DIRECT_DEPTH, Plan, Update, View, multiply
+from tinytorch.native.gemm.blocked import (
+    DIRECT_DEPTH,
+    Plan,
+    Update,
+    View,
+    multiply,
+    multiply_in_place,
+)
 from tinytorch.native.gemm.epilogue import Finish
-from tinytorch.native.gemm.microkernel import MR, NR
+from tinytorch.native.gemm.microkernel import LANES, MR, NR
 from tinytorch.native.gemm.pointers import address, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
@@ -57,6 +64,9 @@ def _small(addresses, a, b, c):
     if _overlap(a, c) or _overlap(b, c):
         return False
     one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
+    if N % LANES(one) == 0:
+        multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[0])
+        return True
     nowhere = data(c)
     plan = Plan(M, K, N, False, False, nowhere, nowhere)
     finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
@@ -113,7 +123,38 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
 
 
 @jit
+def _is_plain(arrays, scales, activation, blocks, grid):
+    """Say whether every product of the batch can be written as `multiply_in_place` does."""
+    _, b, c, bias, residual = arrays
+    rows, depth, columns, packs_a, packs_b, b_place = blocks
+    extras = activation + bias.size + residual.size + packs_a + packs_b
+    ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
+    whole = c.shape[1] % LANES(c[0, 0]) == 0 and grid[0] * grid[1] == 1
+    return extras == 0 and ready and whole and scales[0] == 1 and scales[1] == 0
+
+
+@jit
+def _units_in_place(first, last, arrays, offsets, tile):
+    a, b, c, _, _ = arrays
+    one = like(c[0, 0], 1.0)
+    a_view, b_view, c_view = view_of(a, 0), view_of(b, 0), view_of(c, 0)
+    sizes = (a.shape[0], b.shape[1], a.shape[1])
+    for unit in range(first, last):
+        multiply_in_place(
+            View(at(a_view.start, offsets[0, unit]), a_view.row, a_view.column),
+            View(at(b_view.start, offsets[1, unit]), b_view.row, b_view.column),
+            View(at(c_view.start, offsets[2, unit]), c_view.row, c_view.column),
+            sizes,
+            one,
+            tile,
+        )
+
+
+@jit
 def _units(first, last, arrays, offsets, scales, activation, blocks, grid, addresses, room):
+    if _is_plain(arrays, scales, activation, blocks, grid):
+        _units_in_place(first, last, arrays, offsets, addresses[0])
+        return
     for unit in range(first, last):
         _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, data(room))
 
