@@ -126,8 +126,8 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
 def _is_plain(arrays, scales, activation, blocks, grid):
     """Say whether every product of the batch can be written as `multiply_in_place` does."""
     _, b, c, bias, residual = arrays
-    rows, depth, columns, packs_a, packs_b, b_place = blocks
-    extras = activation + bias.size + residual.size + packs_a + packs_b
+    packed = blocks[3] + blocks[4]
+    extras = activation + bias.size + residual.size + packed
     ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
     whole = c.shape[1] % LANES(c[0, 0]) == 0 and grid[0] * grid[1] == 1
     return extras == 0 and ready and whole and scales[0] == 1 and scales[1] == 0

@@ -50,10 +50,9 @@ def _evenly(size: int, most: int, step: int) -> int:
 class Layout:
     """How an operand lies: `is_ready` says that it can be read in place.
 
-    For A, either its rows or its columns are of neighbours; for B, whose rows are loaded as vectors,
+    For A, its rows or its columns must be of neighbours; for B, whose rows are loaded as vectors,
     its rows. `is_crowded` says that a step along the other axis is a whole number of pages: then
-    all the places that a tile reads fall into the same few places of a cache, and push each other
-    out.
+    the places that a tile reads share a few sets of the cache, and push each other out.
     """
 
     is_ready: bool
@@ -71,10 +70,10 @@ def blocks_for(
     tile = tile_shape(dtype)
     item = 4 if dtype == "float32" else 8
     # Packing pays where an operand is read often enough from a far cache, or lies badly.
-    few_rows = M <= 4 * tile.rows
+    few_rows = 4 * tile.rows >= M
     b_is_near = K * N * item <= caches.second // 2 and not b.is_crowded
     packs_b = not (b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near))
-    a_is_near = N <= 2 * tile.columns or M * K * item <= caches.second
+    a_is_near = 2 * tile.columns >= N or M * K * item <= caches.second
     packs_a = not (a.is_ready and a_is_near and not a.is_crowded)
     # Both panels that a tile reads come from the second cache; the deeper they are, the less often
     # C is read and written. The block of A takes half of that cache, that of B half of the last.

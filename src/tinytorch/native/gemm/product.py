@@ -190,7 +190,7 @@ def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
 
 @dataclass(frozen=True)
 class _Cut:
-    """How a product is cut, as compiled code takes it; `room` is the elements a share packs into."""
+    """How a product is cut, as compiled code takes it; a share packs into `room` elements."""
 
     blocks: tuple[int, int, int, int, int, int]
     grid: tuple[int, int]
