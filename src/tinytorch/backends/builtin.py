@@ -69,6 +69,6 @@ NUMPY = FixedBackend("numpy", "NumPy and its BLAS", _LIBRARY)
 NATIVE = SizedBackend(
     "native",
     "our compiled kernels, in parallel where it pays",
-    ("parallel", "tiled", "fused", "compiled", *_LIBRARY),
+    ("packed", "parallel", "tiled", "fused", "compiled", *_LIBRARY),
 )
 NULL = NullBackend("null", "computes nothing: measures the cost of dispatch")

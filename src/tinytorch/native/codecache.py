@@ -153,6 +153,25 @@ def _compiled(
     return compiled
 
 
+def c_function(function: Callable[..., Any], signature: Any) -> Any:
+    """Compile a function for one Numba signature as C would; its `.address` can be called.
+
+    Code that many compiled functions use is compiled once this way, where calling it by name would
+    compile it again inside each. Cached on disk; keep the result, or its code is freed.
+    """
+    module = numba()
+    cached = folder()
+    previous = module.config.CACHE_DIR
+    if cached is not None:
+        module.config.CACHE_DIR = str(cached)
+    try:
+        return module.cfunc(
+            signature, cache=cached is not None, fastmath=set(FLAGS), error_model="numpy"
+        )(function)
+    finally:
+        module.config.CACHE_DIR = previous
+
+
 def compile_seconds(compiled: Any, *args: Any) -> float:
     """Compile for the types of `args` now, and return the seconds that took (or loading took)."""
     start = time.perf_counter()

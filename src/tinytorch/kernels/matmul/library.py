@@ -11,7 +11,7 @@ from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import kernel
 
 
-@kernel("matmul", above="parallel", dtypes=None, reuses_out=True)
+@kernel("matmul", above="packed", dtypes=None, reuses_out=True)
 def library(a, b, out=None):
     # NOTE: without `out`, NumPy checks and allocates by itself; it would write into an `out` of
     # another type or with more axes without a word.

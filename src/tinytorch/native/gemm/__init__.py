@@ -1,0 +1,1 @@
+"""Matrix products in machine code: micro-kernel, packing, blocking, threads, epilogues."""

@@ -1,0 +1,228 @@
+"""The compiled functions that Python calls: one small product, and everything else.
+
+Each is compiled for one data type and for arrays of any strides, once, and then told to compile no
+more: an array of any layout, writable or not, is taken as it is, and no mixture of layouts costs
+another compilation.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from tinytorch.native.codecache import jit, prange
+from tinytorch.native.gemm.blocked import (
+    DIRECT_DEPTH,
+    Plan,
+    Update,
+    View,
+    multiply,
+    multiply_in_place,
+)
+from tinytorch.native.gemm.epilogue import Finish
+from tinytorch.native.gemm.microkernel import LANES, MR, NR
+from tinytorch.native.gemm.pointers import address, at, data, elements, types
+from tinytorch.native.gemm.routines import Routines
+from tinytorch.native.simd import like
+
+# Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
+SMALL = 1 << 20
+
+
+@jit
+def view_of(array, offset):
+    """Return a 2-D array's matrix `offset` elements on, as the blocked loops take it."""
+    start = at(data(array), offset)
+    return View(start, elements(array, array.strides[0]), elements(array, array.strides[1]))
+
+
+@jit
+def _extent(array):
+    """Return the first byte of a 2-D array, and the one behind its last."""
+    first = last = address(array)
+    for axis in range(2):
+        span = (array.shape[axis] - 1) * array.strides[axis]
+        first += min(span, 0)
+        last += max(span, 0)
+    return first, last + array.itemsize
+
+
+@jit
+def _overlap(one, other):
+    a, b = _extent(one), _extent(other)
+    return a[0] < b[1] and b[0] < a[1]
+
+
+def _small(addresses, a, b, c):
+    """Write c = a @ b and return True; or do nothing and return False where it is not small."""
+    M, K = a.shape
+    N = b.shape[1]
+    fits = b.shape[0] == K and c.shape[0] == M and c.shape[1] == N
+    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
+    if not (fits and rows_lie_ready and 0 < M * N * K <= SMALL and K <= DIRECT_DEPTH):
+        return False
+    if _overlap(a, c) or _overlap(b, c):
+        return False
+    one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
+    if N % LANES(one) == 0:
+        multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[0])
+        return True
+    nowhere = data(c)
+    plan = Plan(M, K, N, False, False, nowhere, nowhere)
+    finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
+    update = Update(one, zero, finish)
+    multiply(
+        view_of(a, 0),
+        view_of(b, 0),
+        view_of(c, 0),
+        (M, N, K),
+        plan,
+        update,
+        Routines(addresses[0], addresses[1], addresses[2]),
+    )
+    return True
+
+
+@jit
+def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, room):
+    """Compute one share of one product of the batch; shares begin at whole tiles."""
+    a, b, c, bias, residual = arrays
+    shares = grid[0] * grid[1]
+    batch, share = unit // shares, unit % shares
+    gi, gj = share // grid[1], share % grid[1]
+    M, K = a.shape
+    N = b.shape[1]
+    alpha, beta = like(c[0, 0], scales[0]), like(c[0, 0], scales[1])
+    high, wide = MR(alpha), NR(alpha)
+    tiles_m, tiles_n = (M + high - 1) // high, (N + wide - 1) // wide
+    i0, i1 = gi * tiles_m // grid[0] * high, min(M, (gi + 1) * tiles_m // grid[0] * high)
+    j0, j1 = gj * tiles_n // grid[1] * wide, min(N, (gj + 1) * tiles_n // grid[1] * wide)
+    a_view = view_of(a, offsets[0, batch])
+    b_view = view_of(b, offsets[1, batch])
+    c_view = view_of(c, offsets[2, batch])
+    other = view_of(residual, offsets[3, batch])
+    has_bias, has_residual = int(bias.size > 0), int(residual.size > 0)
+    bias_start, other_start = data(bias), other.start
+    if has_bias != 0:
+        bias_start = at(bias_start, j0)
+    if has_residual != 0:
+        other_start = at(other_start, i0 * other.row + j0)
+    finish = Finish(bias_start, has_bias, other_start, other.row, has_residual, activation)
+    rows, depth, columns, packs_a, packs_b, b_place = blocks
+    plan = Plan(rows, depth, columns, packs_a != 0, packs_b != 0, room, at(room, b_place))
+    if i1 > i0 and j1 > j0:
+        multiply(
+            View(at(a_view.start, i0 * a_view.row), a_view.row, a_view.column),
+            View(at(b_view.start, j0 * b_view.column), b_view.row, b_view.column),
+            View(at(c_view.start, i0 * c_view.row + j0 * c_view.column), c_view.row, c_view.column),
+            (i1 - i0, j1 - j0, K),
+            plan,
+            Update(alpha, beta, finish),
+            Routines(addresses[0], addresses[1], addresses[2]),
+        )
+
+
+@jit
+def _is_plain(arrays, scales, activation, blocks, grid):
+    """Say whether every product of the batch can be written as `multiply_in_place` does."""
+    _, b, c, bias, residual = arrays
+    packed = blocks[3] + blocks[4]
+    extras = activation + bias.size + residual.size + packed
+    ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
+    whole = c.shape[1] % LANES(c[0, 0]) == 0 and grid[0] * grid[1] == 1
+    return extras == 0 and ready and whole and scales[0] == 1 and scales[1] == 0
+
+
+@jit
+def _units_in_place(first, last, arrays, offsets, tile):
+    a, b, c, _, _ = arrays
+    one = like(c[0, 0], 1.0)
+    a_view, b_view, c_view = view_of(a, 0), view_of(b, 0), view_of(c, 0)
+    sizes = (a.shape[0], b.shape[1], a.shape[1])
+    for unit in range(first, last):
+        multiply_in_place(
+            View(at(a_view.start, offsets[0, unit]), a_view.row, a_view.column),
+            View(at(b_view.start, offsets[1, unit]), b_view.row, b_view.column),
+            View(at(c_view.start, offsets[2, unit]), c_view.row, c_view.column),
+            sizes,
+            one,
+            tile,
+        )
+
+
+@jit
+def _units(first, last, arrays, offsets, scales, activation, blocks, grid, addresses, room):
+    if _is_plain(arrays, scales, activation, blocks, grid):
+        _units_in_place(first, last, arrays, offsets, addresses[0])
+        return
+    for unit in range(first, last):
+        _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, data(room))
+
+
+def _shared(a, b, c, bias, residual, offsets, scales, activation, blocks, grid, addresses, rooms):
+    """Compute every product of a batch: `grid` shares of each, dealt out to the rows of `rooms`."""
+    units = offsets.shape[1] * grid[0] * grid[1]
+    shares = rooms.shape[0]
+    arrays = (a, b, c, bias, residual)
+    if shares == 1:
+        _units(0, units, arrays, offsets, scales, activation, blocks, grid, addresses, rooms[0])
+    else:
+        for share in prange(shares):
+            first, last = share * units // shares, (share + 1) * units // shares
+            _units(
+                first,
+                last,
+                (a, b, c, bias, residual),
+                offsets,
+                scales,
+                activation,
+                blocks,
+                grid,
+                addresses,
+                rooms[share],
+            )
+
+
+def _compiled(function: Any, signature: tuple[Any, ...], *, parallel: bool) -> Any:
+    compiled: Any = jit(parallel=parallel)(function)
+    compiled.compile(signature)
+    compiled.disable_compile()
+    return compiled
+
+
+def _array(kind: Any, rank: int, layout: str = "A", *, readonly: bool = True) -> Any:
+    return types.Array(kind, rank, layout, readonly=readonly)
+
+
+@functools.cache
+def small(dtype: str) -> Any:
+    """Return the compiled small product for 'float32' or 'float64': (a, b, c) -> bool."""
+    kind = getattr(types, dtype)
+    operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
+    return _compiled(
+        _small,
+        (_array(types.int64, 1, "C", readonly=False), operand, operand, output),
+        parallel=False,
+    )
+
+
+@functools.cache
+def shared(dtype: str) -> Any:
+    """Return the compiled general product; see `_shared` for what it takes."""
+    kind = getattr(types, dtype)
+    operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
+    signature = (
+        operand,
+        operand,
+        output,
+        _array(kind, 1, "C"),
+        operand,
+        _array(types.int64, 2, "C"),
+        types.UniTuple(types.float64, 2),
+        types.int64,
+        types.UniTuple(types.int64, 6),
+        types.UniTuple(types.int64, 2),
+        _array(types.int64, 1, "C", readonly=False),
+        _array(kind, 2, "C", readonly=False),
+    )
+    return _compiled(_shared, signature, parallel=True)

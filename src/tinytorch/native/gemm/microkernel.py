@@ -1,0 +1,233 @@
+"""The micro-kernel: one tile of C, held in vector registers while k runs over its whole depth.
+
+A tile is MR rows by NR columns, that is MR * NR / lanes registers of sums. Each step of k loads one
+row of B's panel as vectors and one element of A for each row, spread over a vector, and adds their
+products to the sums: MR * NR multiply-adds for MR + NR / lanes loads. The sums are phis of vectors
+in LLVM IR, because loops over small local arrays leave them in memory.
+
+A is read by strides, one element at a time, so it is as fast unpacked as packed while it comes from
+a near cache. Fewer rows than MR have kernels of their own; fewer columns are the caller's matter.
+
+Shape letters: MR, NR of the tile; r, v the rows and vectors of one kernel.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+from numpy.typing import DTypeLike
+
+from tinytorch.native import simd
+from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+
+# Vectors in a row of the tile. With two, each element of A that is spread serves two products.
+VECTORS = 2
+_INT = ir.IntType(64)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The register tile for one data type: `rows` (MR) by `columns` (NR, two vectors)."""
+
+    rows: int
+    columns: int
+    lanes: int
+
+
+def tile_shape(dtype: DTypeLike) -> Tile:
+    """Return the tile that fills the vector registers of the level `simd.isa()`.
+
+    Beside the sums there must be room for a row of B and for two spread elements of A (where there
+    is no fused multiply-add, one of them holds the product): MR is 14 with 32 registers, 6 with 16.
+    """
+    lanes = simd.lanes(dtype)
+    rows = (simd.register_count() - VECTORS - 2) // VECTORS
+    return Tile(rows, VECTORS * lanes, lanes)
+
+
+def tile_constant(choose):
+    """Make an intrinsic of a float x: the integer `choose(tile)` for the tile of x's type."""
+
+    @intrinsic
+    def constant(typing_context, x):
+        if not isinstance(x, types.Float):
+            return None
+        value = choose(tile_shape(x.name))
+        return types.int64(x), lambda context, builder, signature, args: _INT(value)
+
+    return constant
+
+
+MR = tile_constant(lambda tile: tile.rows)
+NR = tile_constant(lambda tile: tile.columns)
+LANES = tile_constant(lambda tile: tile.lanes)
+
+
+# ------------------------------------------------------------------------------ one tile as LLVM
+
+
+@dataclass(frozen=True)
+class _Kernel:
+    """Writes the function for a tile of `rows` by `vectors` into an LLVM module."""
+
+    module: Any
+    real: Any
+    lanes: int
+    rows: int
+    vectors: int
+
+    @property
+    def bits(self) -> int:
+        return 32 if isinstance(self.real, ir.FloatType) else 64
+
+    @property
+    def vector(self) -> Any:
+        return ir.VectorType(self.real, self.lanes)
+
+    def function(self) -> Any:
+        """Return void(a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep), written once."""
+        name = f"tinytorch.tile.f{self.bits}.{self.rows}x{self.vectors * self.lanes}"
+        if name in self.module.globals:
+            return self.module.globals[name]
+        pointer = self.real.as_pointer()
+        operands = [pointer, _INT, _INT, pointer, _INT, _INT, pointer, _INT, self.real, self.real]
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), operands), name)
+        function.linkage = "internal"
+        function.attributes.add("noinline")
+        function.attributes.add("nounwind")
+        for i in (0, 3, 6):
+            function.args[i].add_attribute("noalias")
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self._prefetch(builder, *function.args[6:8])
+        sums = self._sum(builder, *function.args[:6])
+        self._store(builder, sums, *function.args[6:])
+        builder.ret_void()
+        return function
+
+    def _prefetch(self, builder: Any, c: Any, c_row: Any) -> None:
+        """Ask for the tile of C now: it is needed when the sums are ready."""
+        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+        prefetch = cgutils.get_or_insert_function(self.module, kind, "llvm.prefetch.p0")
+        for i in range(self.rows):
+            for place in self._row(builder, builder.gep(c, [builder.mul(c_row, _INT(i))])):
+                where = builder.bitcast(place, byte)
+                builder.call(prefetch, [where, word(1), word(3), word(1)])
+
+    def _multiply_add(self, builder: Any, x: Any, y: Any, z: Any) -> Any:
+        # NOTE: fmuladd, not fma: at the level 'v128' x86-64 can't fuse, and fma would be a slow
+        # call.
+        kind = ir.FunctionType(self.vector, [self.vector] * 3)
+        name = f"llvm.fmuladd.v{self.lanes}f{self.bits}"
+        return builder.call(cgutils.get_or_insert_function(self.module, kind, name), [x, y, z])
+
+    def _spread(self, builder: Any, scalar: Any) -> Any:
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        index = ir.IntType(32)
+        single = builder.insert_element(undefined, scalar, index(0))
+        zeros = ir.Constant(ir.VectorType(index, self.lanes), None)
+        return builder.shuffle_vector(single, undefined, zeros)
+
+    def _row(self, builder: Any, start: Any) -> list[Any]:
+        """Return the addresses of the vectors of a row."""
+        places = [builder.gep(start, [_INT(j * self.lanes)]) for j in range(self.vectors)]
+        return [builder.bitcast(place, self.vector.as_pointer()) for place in places]
+
+    def _load(self, builder: Any, place: Any) -> Any:
+        return builder.load(place, align=self.bits // 8)
+
+    def _sum(
+        self, builder: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, depth: Any
+    ) -> list[Any]:
+        """Run k over the depth (which may be 0); return the sums, row by row."""
+        entry = builder.block
+        loop, done = (builder.append_basic_block(name) for name in ("k", "done"))
+        zero = ir.Constant(self.vector, None)
+        offsets = [builder.mul(a_row, _INT(i)) for i in range(self.rows)]
+        builder.cbranch(builder.icmp_signed(">", depth, _INT(0)), loop, done)
+        builder.position_at_end(loop)
+        k, a_here, b_here = (builder.phi(kind) for kind in (_INT, a.type, b.type))
+        sums = [builder.phi(self.vector) for _ in range(self.rows * self.vectors)]
+        b_row = [self._load(builder, place) for place in self._row(builder, b_here)]
+        added = []
+        for i, offset in enumerate(offsets):
+            element = self._load(builder, builder.gep(a_here, [offset]))
+            spread = self._spread(builder, element)
+            for j, vector in enumerate(b_row):
+                total = sums[i * self.vectors + j]
+                added.append(self._multiply_add(builder, spread, vector, total))
+        next_k = builder.add(k, _INT(1))
+        moves = [
+            (k, _INT(0), next_k),
+            (a_here, a, builder.gep(a_here, [a_step])),
+            (b_here, b, builder.gep(b_here, [b_step])),
+            *((total, zero, new) for total, new in zip(sums, added, strict=True)),
+        ]
+        for phi, first, following in moves:
+            phi.add_incoming(first, entry)
+            phi.add_incoming(following, loop)
+        builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, done)
+        builder.position_at_end(done)
+        results = [builder.phi(self.vector) for _ in added]
+        for result, new in zip(results, added, strict=True):
+            result.add_incoming(zero, entry)
+            result.add_incoming(new, loop)
+        return results
+
+    def _store(
+        self, builder: Any, sums: list[Any], c: Any, c_row: Any, alpha: Any, keep: Any
+    ) -> None:
+        """Write C = alpha * sums + keep * C; where keep is 0, C is not read."""
+        alphas, keeps = self._spread(builder, alpha), self._spread(builder, keep)
+        starts = [builder.gep(c, [builder.mul(c_row, _INT(i))]) for i in range(self.rows)]
+        places = [place for start in starts for place in self._row(builder, start)]
+        fresh = builder.fcmp_ordered("==", keep, ir.Constant(self.real, 0.0))
+        with builder.if_else(fresh) as (write, update):
+            with write:
+                for place, total in zip(places, sums, strict=True):
+                    builder.store(builder.fmul(alphas, total), place, align=self.bits // 8)
+            with update:
+                for place, total in zip(places, sums, strict=True):
+                    scaled = builder.fmul(alphas, total)
+                    value = self._multiply_add(builder, keeps, self._load(builder, place), scaled)
+                    builder.store(value, place, align=self.bits // 8)
+
+
+@intrinsic
+def multiply_tile(
+    typing_context, rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep
+):
+    """Write C = alpha * A @ B + keep * C for one tile of `rows` (1 … MR) by `vectors` (1, 2).
+
+    a, b and c are addresses of alpha's type: A's element (i, k) is a[i * a_row + k * a_step], B's
+    (k, j) is b[k * b_step + j], C's (i, j) is c[i * c_row + j]. Whole vectors are read and written.
+    """
+    pointer, integer = types.CPointer(alpha), types.int64
+    if not isinstance(alpha, types.Float) or not a == b == c == pointer:
+        return None
+    tile = tile_shape(alpha.name)
+
+    def generate(context, builder, signature, args):
+        real = context.get_value_type(alpha)
+        key = builder.add(builder.mul(args[0], _INT(VECTORS)), args[1])
+        none, end = (builder.append_basic_block(name) for name in ("tile.none", "tile.end"))
+        choice = builder.switch(key, none)
+        for r in range(1, tile.rows + 1):
+            for v in range(1, VECTORS + 1):
+                block = builder.append_basic_block("tile")
+                choice.add_case(_INT(r * VECTORS + v), block)
+                builder.position_at_end(block)
+                kernel = _Kernel(builder.module, real, tile.lanes, r, v)
+                builder.call(kernel.function(), args[2:])
+                builder.branch(end)
+        builder.position_at_end(none)
+        builder.unreachable()
+        builder.position_at_end(end)
+        return context.get_dummy_value()
+
+    sizes = (integer, integer)
+    return types.void(
+        *sizes, pointer, *sizes, pointer, *sizes, pointer, integer, alpha, alpha
+    ), generate

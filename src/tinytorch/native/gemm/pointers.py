@@ -1,0 +1,105 @@
+"""Typed addresses for compiled code: an array's data, a place further on, room on the stack.
+
+Arrays of every layout would be one compiled version each; an address with strides is one for all.
+Nothing here checks bounds: what calls it has checked shapes.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from tinytorch.native import codecache
+
+_numba = codecache.numba()
+types = _numba.types
+cgutils = _numba.core.cgutils
+intrinsic = _numba.extending.intrinsic
+
+
+@intrinsic
+def data(typing_context, array):
+    """Return the address of an array's first element."""
+    if not isinstance(array, types.Array):
+        return None
+
+    def generate(context, builder, signature, args):
+        return context.make_array(array)(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), generate
+
+
+@intrinsic
+def address(typing_context, array):
+    """Return the address of an array's first element as an integer."""
+    if not isinstance(array, types.Array):
+        return None
+
+    def generate(context, builder, signature, args):
+        start = context.make_array(array)(context, builder, args[0]).data
+        return builder.ptrtoint(start, ir.IntType(64))
+
+    return types.int64(array), generate
+
+
+@intrinsic
+def elements(typing_context, array, size_bytes):
+    """Return how many of an array's elements a multiple of their size in bytes is."""
+    if not isinstance(array, types.Array):
+        return None
+    shift = array.dtype.bitwidth.bit_length() - 4  # of 8 bits: a division would take 20 cycles
+
+    def generate(context, builder, signature, args):
+        return builder.ashr(args[1], ir.IntType(64)(shift))
+
+    return types.int64(array, types.int64), generate
+
+
+@intrinsic
+def at(typing_context, pointer, count):
+    """Return the address `count` elements after `pointer`."""
+    if not isinstance(pointer, types.CPointer) or not isinstance(count, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.gep(args[0], [context.cast(builder, args[1], count, types.int64)])
+
+    return pointer(pointer, count), generate
+
+
+@intrinsic
+def call(typing_context, address, *args):
+    """Call the C function without a result at an integer address (see `codecache.c_function`)."""
+    if not isinstance(address, types.Integer):
+        return None
+    kinds = tuple(types.unliteral(arg) for arg in args)
+
+    def generate(context, builder, signature, args):
+        values = cgutils.unpack_tuple(builder, args[1])
+        kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), values)
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.StarArgTuple(kinds)), generate
+
+
+def stack(count):
+    """Make a function of a float x: the address of room for `count(x's type)` numbers like it.
+
+    It is on the stack, begins on a 64-byte boundary, and is there until the caller returns.
+    """
+
+    @intrinsic
+    def room(typing_context, x):
+        if not isinstance(x, types.Float):
+            return None
+
+        def generate(context, builder, signature, args):
+            real = context.get_value_type(x)
+            with builder.goto_entry_block():
+                place = builder.alloca(ir.ArrayType(real, count(x.name)))
+                place.align = 64
+            return builder.bitcast(place, real.as_pointer())
+
+        return types.CPointer(x)(x), generate
+
+    return room

@@ -1,0 +1,217 @@
+"""C = activation(alpha * A @ B + beta * C + bias) + residual, from Python, on ndarrays.
+
+The caller has checked shapes and types: everything here goes to code that checks nothing.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tinytorch.native import threads
+from tinytorch.native.gemm import entries, routines
+from tinytorch.native.gemm.epilogue import ACTIVATIONS
+from tinytorch.native.gemm.microkernel import tile_shape
+from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
+from tinytorch.native.simd import aligned_empty
+
+Array = NDArray[Any]
+
+# Multiply-adds below which waking the threads costs more than they bring.
+WORTH_SHARING = 1 << 20
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a product may do besides: `bias` is (N,), `residual` has the output's shape."""
+
+    alpha: float = 1.0
+    beta: float = 0.0
+    bias: Array | None = None
+    residual: Array | None = None
+    activation: str = "none"
+
+
+PLAIN = Extras()
+
+
+class _Room(threading.local):
+    """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
+
+    def __init__(self) -> None:
+        self.bytes = np.empty(0, np.uint8)
+
+    def rows(self, count: int, size: int, dtype: Any) -> Array:
+        """Return `count` rows of `size` elements, aligned to 64 bytes."""
+        needed = count * size * dtype.itemsize
+        if self.bytes.size < needed:
+            self.bytes = aligned_empty(needed, np.uint8)
+        rows: Array = self.bytes[:needed].view(dtype).reshape(count, size)
+        return rows
+
+
+_ROOM = _Room()
+
+
+@dataclass(frozen=True)
+class _Compiled:
+    """What is compiled for one data type, and what stands for an absent bias and residual."""
+
+    name: str
+    small: Any
+    shared: Any
+    addresses: Array
+    no_bias: Array
+    no_residual: Array
+
+
+@functools.cache
+def _compiled(char: str) -> _Compiled:
+    # NOTE: by the dtype's letter, for NumPy takes two microseconds to spell out its name.
+    dtype = np.dtype(char)
+    return _Compiled(
+        dtype.name,
+        entries.small(dtype.name),
+        entries.shared(dtype.name),
+        np.array(routines.addresses(dtype.name)),
+        np.empty(0, dtype),
+        np.empty((0, 0), dtype),
+    )
+
+
+class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
+    """The small products by the letter of their dtype, compiled when one is first asked for."""
+
+    def __missing__(self, char: str) -> Callable[[Array, Array, Array], bool]:
+        if char not in "fd":
+            raise KeyError(char)
+        compiled = _compiled(char)
+        self[char] = functools.partial(compiled.small, compiled.addresses)
+        return self[char]
+
+
+# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns True, or
+# does nothing and returns False: where they are not small, or shapes or memory are in the way.
+# Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
+SMALL = _Small()
+
+
+def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras = PLAIN) -> None:
+    """Write the product over the last two axes into `out`, batch axes broadcast.
+
+    `out` has the full shape, may have any strides, and shares memory with no operand.
+    """
+    if not out.size:
+        return
+    if _lies_across(out) and extras.bias is None:
+        # The transposed product writes neighbours: C^T = B^T A^T.
+        a, b, out = b.mT, a.mT, out.mT
+        if extras.residual is not None:
+            extras = replace(extras, residual=extras.residual.mT)
+    compiled = _compiled(out.dtype.char)
+    others = [a, b, out]
+    bias, residual = compiled.no_bias, compiled.no_residual
+    if extras.bias is not None:
+        bias = np.ascontiguousarray(extras.bias)
+    if extras.residual is not None:
+        residual = _with_rows_ready(extras.residual)
+        others.append(residual)
+    offsets = _offsets(out.shape[:-2], others) if out.ndim > 2 else _NO_OFFSETS
+    sizes = (out.shape[-2], out.shape[-1], a.shape[-1])
+    lie = _layout(a), _layout(b, rows_only=True)
+    cut = _cut(sizes, compiled.name, caches, lie, offsets.shape[1], threads.get_num_threads())
+    compiled.shared(
+        _first(a),
+        _first(b),
+        _first(out),
+        bias,
+        _first(residual),
+        offsets,
+        (extras.alpha, extras.beta),
+        ACTIVATIONS[extras.activation],
+        cut.blocks,
+        cut.grid,
+        compiled.addresses,
+        _ROOM.rows(cut.shares, cut.room, out.dtype),
+    )
+
+
+_PAGE_BYTES = 4096
+# NOTE: made beforehand: a frozen dataclass takes a microsecond to make.
+_LAYOUTS = {(r, c): Layout(r, c) for r in (False, True) for c in (False, True)}
+
+
+def _layout(array: Array, *, rows_only: bool = False) -> Layout:
+    row, column = array.strides[-2:]
+    item = array.itemsize
+    ready = column == item or (row == item and not rows_only)
+    far = row if column == item else column
+    return _LAYOUTS[ready, far != 0 and far % _PAGE_BYTES == 0]
+
+
+def _lies_across(out: Array) -> bool:
+    return out.strides[-1] != out.itemsize and out.strides[-2] == out.itemsize
+
+
+def _with_rows_ready(array: Array) -> Array:
+    """Return the array, copied unless the elements of a row are neighbours."""
+    return array if array.strides[-1] == array.itemsize else np.ascontiguousarray(array)
+
+
+def _first(array: Array) -> Array:
+    """Return the first matrix of a batch."""
+    if array.ndim == 2:
+        return array
+    first: Array = array[(0,) * (array.ndim - 2)]
+    return first
+
+
+_NO_OFFSETS = np.zeros((4, 1), np.int64)
+
+
+def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
+    """Return, for a, b, out and the residual, the elements from the first matrix to each one."""
+    offsets = np.zeros((4, *batch), np.int64)
+    for row, array in zip(offsets, arrays, strict=False):
+        own = array.shape[:-2]
+        for axis, (count, stride) in enumerate(zip(own[::-1], array.strides[-3::-1], strict=False)):
+            if count > 1:
+                steps = np.arange(count) * (stride // array.itemsize)
+                row += steps.reshape(-1, *(1,) * axis)
+    return offsets.reshape(4, -1)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How a product is cut, as compiled code takes it; a share packs into `room` elements."""
+
+    blocks: tuple[int, int, int, int, int, int]
+    grid: tuple[int, int]
+    shares: int
+    room: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _cut(
+    sizes: tuple[int, int, int],
+    dtype: str,
+    caches: CacheBytes,
+    lie: tuple[Layout, Layout],
+    batch: int,
+    count: int,
+) -> _Cut:
+    blocks = blocks_for(sizes, dtype, caches, *lie)
+    room, b_place = room_size(blocks, dtype)
+    shares, grid = count, (1, 1)
+    if batch * math.prod(sizes) < WORTH_SHARING:
+        shares = 1
+    elif batch < count:
+        grid = grid_for(sizes, count, tile_shape(dtype))
+    return _Cut(blocks.numbers(b_place), grid, shares, room)
