@@ -8,14 +8,18 @@ that compiled code can come from, so a change anywhere is a miss everywhere.
 from __future__ import annotations
 
 import functools
+import linecache
 import platform
+import sys
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, overload
 
 from tinytorch import config
+from tinytorch.files import write_whole
 from tinytorch.native import threads
 from tinytorch.native.sources import source_hash
 
@@ -114,6 +118,33 @@ def jit(
     finally:
         module.config.CACHE_DIR = previous
     return compiled
+
+
+def load_generated(source: str, name: str) -> ModuleType:
+    """Run generated source as a module, from a file that Numba's cache can refer to.
+
+    `name` must change with the content (end it with a hash): the file is kept under it in the
+    cache folder, so a later process finds what an earlier one compiled. The names of the functions
+    should carry the hash too, for Numba tells cached functions apart by file and name.
+    """
+    place = folder()
+    module = ModuleType(f"tinytorch_generated_{name}")
+    path = Path(f"<generated {name}>") if place is None else place / "generated" / f"{name}.py"
+    module.__file__ = str(path)
+    if place is not None and not _holds(path, source):
+        write_whole(path, source)
+    # NOTE: in sys.modules, for Numba looks a function's globals up there.
+    sys.modules[module.__name__] = module
+    linecache.cache[str(path)] = (len(source), None, source.splitlines(True), str(path))
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module
+
+
+def _holds(path: Path, source: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == source
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def compile_seconds(compiled: Any, *args: Any) -> float:
