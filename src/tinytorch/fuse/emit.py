@@ -217,7 +217,7 @@ class NestWriter:
             if value[0] in self.program.scalars:
                 return self.program.scalars[value[0]]
         if value in self.kept_now and value not in self.local:
-            self._define(value, self.load(self._room(value), value[1]))
+            self._define(value, self.load(*self._room(value)))
         known = self.local.get(value) or self.fixed.get(value)
         return known or self._define(value, self._expression(value, node))
 
@@ -232,9 +232,9 @@ class NestWriter:
             if node.dtype.kind == "b":
                 return f"{operands[0]} != {literal(0, seen)}"
             return f"{type_name(node.dtype)}({operands[0]})"
-        kind = self.graph.nodes[node.operands[-1]].dtype.kind
-        source = OPERATIONS[node.op].sources[kind]
-        return source.format(*operands, t=type_name(node.dtype))
+        seen = self.graph.nodes[node.operands[-1]].dtype
+        source = OPERATIONS[node.op].sources[seen.kind]
+        return source.format(*operands, s=type_name(seen), t=type_name(node.dtype))
 
     def _define(self, value: Value, expression: str) -> str:
         name = f"v{value[0]}"
@@ -252,9 +252,13 @@ class NestWriter:
         where.append(f"{name} = {expression}")
         return name
 
-    def _room(self, value: Value) -> str:
+    def _room(self, value: Value) -> tuple[str, Index]:
+        """Return the array that keeps a value for later passes, and the index there."""
         kind, place = self.nest.kept[value]
-        return f"out{place}" if kind == "out" else f"s{self.number}_{place}"
+        if kind == "out":
+            return f"out{place}", value[1]
+        columns = {axis for group in self.columns for axis in group}
+        return f"s{self.number}_{place}", tuple(a for a in value[1] if a in columns)
 
     # ------------------------------------------------------------------------- passes
 
@@ -283,7 +287,7 @@ class NestWriter:
             steps.append(f"{total} = {step.format(total, element, t=type_name(kind))}")
         for value in nest.kept:
             if value in self.local and value not in self.kept_now:
-                stores.append(self.store(self._room(value), value[1], self.local[value]))
+                stores.append(self.store(*self._room(value), self.local[value]))
                 self.kept_now.add(value)
         return self.body + steps + stores, [self._total(r) for r in folds]
 

@@ -77,7 +77,7 @@ def expand_dims(recorder: Recorder, a: Traced, axis: Any) -> Traced:
 
 def _trailing(x: Traced, axis: Any) -> int:
     """Return how many axes are folded; they must be the last ones."""
-    if axis is None:
+    if axis is None or x.ndim == 0 and axis in (0, -1, ()):
         return x.ndim
     axes = [operator.index(i) for i in (axis if isinstance(axis, tuple | list) else (axis,))]
     for i in axes:

@@ -7,8 +7,7 @@ duty: an output overlaps no other array of the program (in-place use makes both 
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 from llvmlite import ir
 
 from tinytorch.native import codecache
@@ -195,7 +194,7 @@ def remainder_unsigned(a, b):
 @_helper
 def remainder(a, b):
     """Floating remainder with the divisor's sign."""
-    rest = math.fmod(a, b)
+    rest = np.fmod(a, b)
     if b == 0:
         return rest
     if rest != 0:
@@ -209,7 +208,7 @@ def floor_divide(a, b):
     if b == 0:
         return a / b
     one = like(a, 1.0)
-    rest = math.fmod(a, b)
+    rest = np.fmod(a, b)
     quotient = (a - rest) / b
     if rest != 0 and (b < 0) != (rest < 0):
         quotient -= one

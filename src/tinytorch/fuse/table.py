@@ -1,7 +1,7 @@
 """Every operation that can be fused, in one table: how it is written in emitted code, what it costs.
 
 `sources` gives the Python text by dtype kind ('f' float, 'i' and 'u' integers, 'b' bool): {0}, {1},
-{2} are the operands, {t} the result's NumPy type. The names it uses are those that emitted files
+{2} are the operands, {s} their NumPy type and {t} the result's. The names it uses are those that emitted files
 import: `vmath`, `loops` and `math`. FLOPs follow the roofline's habit: one for each arithmetic
 operation, and for a function what its polynomial takes, to the nearest ten.
 """
@@ -128,8 +128,8 @@ OPERATIONS: dict[str, Operation] = {
     "bitwise_xor": _bitwise("^", _DIFFER),
     "invert": Operation({**_each("iu", "{t}(~{0})"), "b": _OPPOSITE}),
     "isnan": _float("{0} != {0}"),
-    "isinf": _float("abs({0}) == {t}(np.inf)"),
-    "isfinite": _float("abs({0}) < {t}(np.inf)"),
+    "isinf": _float("abs({0}) == {s}(np.inf)"),
+    "isfinite": _float("abs({0}) < {s}(np.inf)"),
     "exp": _float("vmath.exp({0})", 20, True),
     "expm1": _float("vmath.expm1({0})", 20, True),
     "log": _float("vmath.log({0})", 20, True),

@@ -78,6 +78,7 @@ class Recorder:
         self.sizes: dict[str, tuple[int, int]] = {}
         self.equal: list[tuple[str, str]] = []
         self.static: set[int] = set()
+        self._param_places: dict[tuple[str, DType], int] = {}
         self._extent: dict[str, int] = {}
         self._same: dict[str, str] = {}
 
@@ -137,7 +138,8 @@ class Recorder:
     def param(self, host: Host, dtype: DType) -> int:
         """Append a number that is computed when the program is called."""
         self.params.append(host)
-        return self.append(Node("param", (), np.dtype(dtype), (), len(self.params) - 1))
+        place = self.append(Node("param", (), np.dtype(dtype), (), len(self.params) - 1))
+        return self._param_places.setdefault((host.text, self.nodes[place].dtype), place)
 
     def concrete(self, host: Host, value: Any) -> Any:
         """Return the value itself; the program is from now on made for it alone."""
