@@ -318,6 +318,22 @@ def test_erf() -> None:
     assert erf(x.astype(np.float32)).dtype == np.float32
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sine_cosine_and_arc_sine(dtype: Any) -> None:
+    spread = RNG.uniform(-1, 1, 20_000) * 10.0 ** RNG.uniform(-9, 5, 20_000)
+    odd = [0.0, -0.0, np.inf, -np.inf, np.nan, 1e6, -1.5, 1.0, -1.0, 0.5]
+    for x in (np.array([*spread, *odd], dtype), np.array([*spread, 1e30, -3e7], dtype)):
+        for f in (np.sin, np.cos, np.arcsin):
+            with np.errstate(all="ignore"):
+                exact = f(x.astype(np.longdouble)).astype(np.float64)
+                ulp = np.spacing(np.abs(exact.astype(dtype)))
+            got = fuse(lambda x, f=f: f(x))(x, f)
+            finite = np.isfinite(exact)
+            np.testing.assert_array_equal(got[~finite], exact[~finite])
+            assert np.max(np.abs(got - exact)[finite] / ulp[finite]) <= 4
+            assert np.array_equal(np.signbit(got[x == 0]), np.signbit(exact[x == 0]))
+
+
 _CHILD = """
 import numpy as np, sys
 from tinytorch.fuse import fuse

@@ -128,13 +128,14 @@ def _array(draw: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> np.nd
     return laid_out(values.astype(dtype), draw(st.sampled_from(LAYOUTS)))
 
 
-def agrees(got: Any, want: Any, exact: bool) -> bool:
+def agrees(got: Any, want: Any, exact: bool, single: bool) -> bool:
     """Say whether a result is NumPy's: type, dtype, shape, and value to the bit or within a bound."""
     if type(got) is not type(want) or got.dtype != want.dtype or got.shape != want.shape:
         return False
     if want.dtype.kind != "f" or exact:
         return np.array_equal(got, want, equal_nan=want.dtype.kind == "f")
-    close = {4: (2e-4, 1e-5), 8: (1e-10, 1e-12)}[want.dtype.itemsize]
+    single = single or want.dtype == np.float32
+    close = (2e-4, 1e-5) if single else (1e-10, 1e-12)
     return np.allclose(got, want, *close, equal_nan=True)
 
 
@@ -153,8 +154,10 @@ def try_one(source: str, exact: tuple[bool, ...], arguments: list[Any]) -> None:
         got = fuse(plain)(*arguments)
     except FusionError:
         hypothesis.reject()
+    # What is float32 on the way to a float64 brings its rounding along.
+    single = any(a.dtype.itemsize <= 4 for a in arguments)
     for g, w, e in zip(got, want, exact, strict=True):
-        assert agrees(g, w, e), f"{source}\n{[(a.dtype, a.shape) for a in arguments]}\n{g}\n{w}"
+        assert agrees(g, w, e, single), f"{source}\n{[(a.dtype, a.shape) for a in arguments]}\n{g}\n{w}"
     assert all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
                for a, b in zip(arguments, before, strict=True))
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from tinytorch.fuse.emit import BLOCK, INDENT, NestWriter, Program, Variant, type_name
+from tinytorch.fuse.emit import BLOCK, INDENT, NestWriter, Program, Variant, Walk, type_name
 from tinytorch.fuse.ir import Graph, is_reduction
 from tinytorch.fuse.schedule import Nest
 
@@ -16,11 +16,12 @@ import math
 
 import numpy as np
 
-from tinytorch.fuse import loops
+from tinytorch.fuse import loops, trig
 from tinytorch.native import vmath
 from tinytorch.native.codecache import jit, prange
 '''
 _HASH = "HASH"
+Lines = list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class _Assembler:
     def add(self, number: int) -> None:
         """Write one nest and the lines that run it."""
         writer = NestWriter(self.program, number)
-        passes = [writer.pass_body(time) for time in range(writer.nest.passes)]
+        passes = [writer.walk_columns(time) for time in range(writer.nest.passes)]
         after = [writer.after(time) for time in range(writer.nest.passes)]
         finish = [writer.finish(time) for time in range(writer.nest.passes)]
         if writer.blocks or not writer.rows:
@@ -96,12 +97,12 @@ class _Assembler:
             lines.append(f"{writer.variable[groups[0]]} = rest")
         return [f"for {name} in range({first}, {last}):", *_indented(lines + body)]
 
-    def _rows(self, writer: NestWriter, passes: list, after: list, finish: list) -> None:
+    def _rows(self, writer: NestWriter, passes: list[Walk], after: Lines, finish: Lines) -> None:
         lines = list(writer.row[0])
-        for time, (body, _) in enumerate(passes):
-            if body:
+        for time, walked in enumerate(passes):
+            if walked.body:
                 lines += writer.start(time)
-                lines += writer.columns_loop(body, "0", writer.extent(writer.columns[0]))
+                lines += walked.loops(writer, "0", writer.extent(writer.columns[0]))
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
         body += self._each_row(writer, lines, "first", "last")
@@ -118,14 +119,14 @@ class _Assembler:
             f"(share + 1) * {count} // shares)",
         ]
 
-    def _blocks(self, writer: NestWriter, passes: list, after: list, finish: list) -> None:
+    def _blocks(self, writer: NestWriter, passes: list[Walk], after: Lines, finish: Lines) -> None:
         outer = writer.extent(writer.columns[0]) if writer.columns[0] else "1"
         inner = " * ".join(writer.extent(group) for group in writer.columns[1:])
         size = f"max(1, {BLOCK} // ({inner}))" if inner else str(BLOCK)
         lines = list(writer.row[0])
-        for time, (body, folds) in enumerate(passes):
-            if body:
-                lines += self._pass(writer, time, body, folds, outer)
+        for time, walked in enumerate(passes):
+            if walked.body:
+                lines += self._pass(writer, time, walked, outer)
             lines += finish[time] + writer.row[time + 1] + after[time]
         start = [f"size{writer.number} = {size}"]
         start += [f"blocks{writer.number} = ({outer} + size{writer.number} - 1) // size{writer.number}"]
@@ -133,11 +134,9 @@ class _Assembler:
         self.driver += writer.head + self._scratch(writer) + start
         self.driver += self._each_row(writer, lines, "0", rows)
 
-    def _pass(
-        self, writer: NestWriter, time: int, body: list[str], folds: list[str], outer: str
-    ) -> list[str]:
-        n = writer.number
-        inside = writer.start(time) + writer.columns_loop(body, "first", "last")
+    def _pass(self, writer: NestWriter, time: int, walked: Walk, outer: str) -> list[str]:
+        n, folds = writer.number, walked.folds
+        inside = writer.start(time) + walked.loops(writer, "first", "last")
         inside += [f"return {', '.join(folds)}"] if folds else []
         takes = self.names_in(inside, _assigned(inside))
         name = f"pass{n}_{time}_{_HASH}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinytorch.fuse.ir import DType, Graph, Node, is_reduction
 from tinytorch.fuse.schedule import Index, Nest, Value, operand_values, walk
-from tinytorch.fuse.table import OPERATIONS, REDUCTIONS, identity
+from tinytorch.fuse.table import LIMITED, OPERATIONS, REDUCTIONS, identity
 
 BLOCK = 16_384  # columns that one task folds or writes
 INDENT = "    "
@@ -97,6 +97,35 @@ class Program:
         return self.names[place] if same is None else f"out{same}"
 
 
+@dataclass(frozen=True)
+class Walk:
+    """One pass over the columns: the statements for an element, and the names of what they fold.
+
+    `check` sets `beyond` where an element is outside of what the body holds for; `careful` is the
+    body that holds for all.
+    """
+
+    body: list[str]
+    folds: list[str]
+    check: list[str]
+    careful: list[str]
+
+    def loops(self, writer: NestWriter, first: str, last: str) -> list[str]:
+        """Return the loops over the columns."""
+        fast = writer.columns_loop(self.body, first, last)
+        if not self.check:
+            return fast
+        slow = writer.columns_loop(self.careful, first, last)
+        return [
+            "beyond = False",
+            *writer.columns_loop(self.check, first, last),
+            "if beyond:",
+            *(INDENT + line for line in slow),
+            "else:",
+            *(INDENT + line for line in fast),
+        ]
+
+
 class NestWriter:
     """Writes one nest."""
 
@@ -112,6 +141,8 @@ class NestWriter:
         self.local: dict[Value, str] = {}
         self.body: list[str] = []
         self.kept_now: set[Value] = set()
+        self.careful = False
+        self.limited: list[Value] = []  # operands of what holds for moderate values only
 
     # ------------------------------------------------------------------------- axes
 
@@ -234,6 +265,11 @@ class NestWriter:
             return f"{type_name(node.dtype)}({operands[0]})"
         seen = self.graph.nodes[node.operands[-1]].dtype
         source = OPERATIONS[node.op].sources[seen.kind]
+        if node.op in LIMITED:
+            if self.careful or not self._in_columns(value[1]):
+                source = LIMITED[node.op]
+            else:
+                self.limited += operand_values(self.graph, value)
         return source.format(*operands, s=type_name(seen), t=type_name(node.dtype))
 
     def _define(self, value: Value, expression: str) -> str:
@@ -241,8 +277,7 @@ class NestWriter:
         taken = [*self.local.values(), *self.fixed.values()]
         while name in taken:
             name += "x"
-        columns = {axis for group in self.columns for axis in group}
-        if columns & set(value[1]):
+        if self._in_columns(value[1]):
             self.local[value] = name
             self.body.append(f"{name} = {expression}")
             return name
@@ -251,6 +286,9 @@ class NestWriter:
         where = self.row[self.nest.ready(self.graph, value)] if in_row else self.head
         where.append(f"{name} = {expression}")
         return name
+
+    def _in_columns(self, index: Index) -> bool:
+        return any(axis in group for group in self.columns for axis in index)
 
     def _room(self, value: Value) -> tuple[str, Index]:
         """Return the array that keeps a value for later passes, and the index there."""
@@ -261,6 +299,26 @@ class NestWriter:
         return f"s{self.number}_{place}", tuple(a for a in value[1] if a in columns)
 
     # ------------------------------------------------------------------------- passes
+
+    def walk_columns(self, time: int) -> Walk:
+        """Write one pass."""
+        kept, self.limited = set(self.kept_now), []
+        body, folds = self.pass_body(time)
+        after, self.kept_now = self.kept_now, kept
+        check: list[str] = []
+        careful: list[str] = []
+        if self.limited:
+            self.local, self.body = {}, []
+            tests = [
+                f"beyond = loops.either(beyond, abs({self.value(v)}) > trig.LIMIT)"
+                for v in dict.fromkeys(self.limited)
+            ]
+            check = self.body + tests
+            self.careful = True
+            careful, _ = self.pass_body(time)
+            self.careful = False
+        self.kept_now = after
+        return Walk(body, folds, check, careful)
 
     def pass_body(self, time: int) -> tuple[list[str], list[str]]:
         """Return the statements for one element of a pass, and the names of what it folds."""

@@ -2,7 +2,7 @@
 
 `sources` gives the Python text by dtype kind ('f' float, 'i' and 'u' integers, 'b' bool): {0}, {1},
 {2} are the operands, {s} their NumPy type and {t} the result's. The names it uses are those that emitted files
-import: `vmath`, `loops` and `math`. FLOPs follow the roofline's habit: one for each arithmetic
+import: `vmath`, `trig`, `loops` and `math`. FLOPs follow the roofline's habit: one for each arithmetic
 operation, and for a function what its polynomial takes, to the nearest ten.
 """
 
@@ -136,14 +136,14 @@ OPERATIONS: dict[str, Operation] = {
     "log1p": _float("vmath.log1p({0})", 30, True),
     "tanh": _float("vmath.tanh({0})", 20, True),
     "erf": _float("vmath.erf({0})", 40, True),
+    "sin": _float("trig.sin({0})", 30, True),
+    "cos": _float("trig.cos({0})", 30, True),
+    "arcsin": _float("trig.arcsin({0})", 20, True),
     # Scalar calls into the C library: right, and slow.
     **{
         name: _float(f"math.{call}({{0}})", 40, True)
         for name, call in {
-            "sin": "sin",
-            "cos": "cos",
             "tan": "tan",
-            "arcsin": "asin",
             "arccos": "acos",
             "arctan": "atan",
             "sinh": "sinh",
@@ -157,6 +157,9 @@ OPERATIONS: dict[str, Operation] = {
     "arctan2": _float("math.atan2({0}, {1})", 60, True),
     "hypot": _float("math.hypot({0}, {1})", 60, True),
 }
+
+# What holds for moderate operands only (`trig.LIMIT`), and what serves the others.
+LIMITED = {"sin": "math.sin({0})", "cos": "math.cos({0})"}
 
 # NumPy has two names for some.
 SYNONYMS = {"true_divide": "divide", "bitwise_not": "invert", "fabs": "absolute"}
