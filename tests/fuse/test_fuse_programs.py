@@ -53,8 +53,9 @@ def test_programs_agree_with_numpy(name: str, dtype: str) -> None:
     got, want = fuse(program.function)(*arguments), program.function(*arguments)
     exact = program.function(*(_wide(a) for a in arguments))
     several = isinstance(want, tuple)
-    for g, w, e in zip(*((got, want, exact) if several else ((got,), (want,), (exact,))),
-                       strict=True):
+    for g, w, e in zip(
+        *((got, want, exact) if several else ((got,), (want,), (exact,))), strict=True
+    ):
         assert g.dtype == w.dtype and g.shape == w.shape
         # The fused result is as close to the exact one as NumPy's own, within a few roundings.
         scale = np.finfo(w.dtype).eps * (1 + np.abs(e).max())
@@ -101,9 +102,19 @@ def test_explain_shows_every_step() -> None:
     fused = fuse(program.function)
     found = fused.explain(x, measure=True)
     text = str(found)
-    for word in ("traced", "fold_constants", "simplify", "share_common", "drop_unused", "power",
-                 "== emitted", "vmath.tanh", "FLOP", "roofline" if found.roof else "no prediction",
-                 "measured:"):
+    for word in (
+        "traced",
+        "fold_constants",
+        "simplify",
+        "share_common",
+        "drop_unused",
+        "power",
+        "== emitted",
+        "vmath.tanh",
+        "FLOP",
+        "roofline" if found.roof else "no prediction",
+        "measured:",
+    ):
         assert word in text
     assert found.bytes_moved == 2 * x.nbytes
     # 0.5 * x, x ** 3, c * that, x + that, c * that, tanh, 1 + that: 2 passes each (one has 3);

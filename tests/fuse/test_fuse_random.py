@@ -129,7 +129,7 @@ def _array(draw: Any, rng: np.random.Generator, shape: tuple[int, ...]) -> np.nd
 
 
 def agrees(got: Any, want: Any, exact: bool, single: bool) -> bool:
-    """Say whether a result is NumPy's: type, dtype, shape, and value to the bit or within a bound."""
+    """Say whether a result is NumPy's: type, shape, and value to the bit or within a bound."""
     if type(got) is not type(want) or got.dtype != want.dtype or got.shape != want.shape:
         return False
     if want.dtype.kind != "f" or exact:
@@ -157,9 +157,13 @@ def try_one(source: str, exact: tuple[bool, ...], arguments: list[Any]) -> None:
     # What is float32 on the way to a float64 brings its rounding along.
     single = any(a.dtype.itemsize <= 4 for a in arguments)
     for g, w, e in zip(got, want, exact, strict=True):
-        assert agrees(g, w, e, single), f"{source}\n{[(a.dtype, a.shape) for a in arguments]}\n{g}\n{w}"
-    assert all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
-               for a, b in zip(arguments, before, strict=True))
+        assert agrees(g, w, e, single), (
+            f"{source}\n{[(a.dtype, a.shape) for a in arguments]}\n{g}\n{w}"
+        )
+    assert all(
+        np.array_equal(a, b, equal_nan=a.dtype.kind == "f")
+        for a, b in zip(arguments, before, strict=True)
+    )
 
 
 @hypothesis.settings(
@@ -174,8 +178,8 @@ def test_random_programs_agree_with_numpy(drawn: Any) -> None:
 
 if __name__ == "__main__":
     many = hypothesis.settings(
-        max_examples=int(sys.argv[1]), deadline=None, suppress_health_check=list(
-            hypothesis.HealthCheck
-        )
+        max_examples=int(sys.argv[1]),
+        deadline=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
     )
     many(hypothesis.given(programs())(lambda drawn: try_one(*drawn)))()

@@ -154,7 +154,9 @@ def size_of(recorder: Recorder, dim: int | str) -> Any:
     if isinstance(dim, int):
         return dim
     argument, axis = recorder.sizes[dim]
-    host = Host(dim, lambda arguments: arguments[argument].shape[axis], False, frozenset({argument}))
+    host = Host(
+        dim, lambda arguments: arguments[argument].shape[axis], False, frozenset({argument})
+    )
     return Number(recorder, host, recorder.extent(dim))
 
 
@@ -184,14 +186,12 @@ def operand(recorder: Recorder, value: Any) -> Operand:
         return value if not isinstance(value.value, bool) else operand(recorder, bool(value))
     if type(value) in (int, float):
         return Number(recorder, constant(value), value)
-    if isinstance(value, bool | np.generic) or isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, bool | np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         known = np.asarray(value)
         return recorder.add("const", (), known.dtype, known.item())
     if isinstance(value, np.ndarray):
         refuse("an array from outside the function is used", "pass it as an argument")
-    return refuse(
-        f"a {type(value).__name__} can't be an operand", "use arrays and numbers"
-    )
+    return refuse(f"a {type(value).__name__} can't be an operand", "use arrays and numbers")
 
 
 def typed(recorder: Recorder, value: Operand, dtype: DType) -> int:

@@ -205,7 +205,9 @@ class Fused:
         self._signature = inspect.signature(function)
         kinds = {p.kind for p in self._signature.parameters.values()}
         if kinds & {inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD}:
-            raise FusionError(f"can't fuse {where(function)}\n  it takes *args or **kwargs; name them")
+            raise FusionError(
+                f"can't fuse {where(function)}\n  it takes *args or **kwargs; name them"
+            )
         self.names = tuple(safe_name(name) for name in self._signature.parameters)
         self._static: frozenset[int] = frozenset()
         self._plans: dict[Any, Plan | None] = {}
@@ -217,9 +219,7 @@ class Fused:
         if named or len(args) != len(self.names):
             args = self._bound(args, named)
         key = self._exact(args)
-        plan = self._plans.get(key, self)
-        if plan is self:
-            plan = self._plan(args)
+        plan = self._plans[key] if key in self._plans else self._plan(args)
         if plan is None:
             return self._unfused(args, out)
         return plan.run(args, out)

@@ -83,13 +83,13 @@ class _Assembler:
     def _each_row(self, writer: NestWriter, body: list[str], first: str, last: str) -> list[str]:
         """Return a loop over rows, with the row's index in each group of axes."""
         groups = writer.rows
+        lines: list[str] = []
         if not groups:
             return body
         if len(groups) == 1:
-            lines, name = [], writer.variable[groups[0]]
+            name = writer.variable[groups[0]]
         else:
-            lines, name = [], "row"
-            rest = "row"
+            name = rest = "row"
             for group in groups[:0:-1]:
                 lines.append(f"{writer.variable[group]} = {rest} % {writer.extent(group)}")
                 lines.append(f"rest = {rest} // {writer.extent(group)}")
@@ -129,7 +129,9 @@ class _Assembler:
                 lines += self._pass(writer, time, walked, outer)
             lines += finish[time] + writer.row[time + 1] + after[time]
         start = [f"size{writer.number} = {size}"]
-        start += [f"blocks{writer.number} = ({outer} + size{writer.number} - 1) // size{writer.number}"]
+        start += [
+            f"blocks{writer.number} = ({outer} + size{writer.number} - 1) // size{writer.number}"
+        ]
         rows = " * ".join(writer.extent(group) for group in writer.rows)
         self.driver += writer.head + self._scratch(writer) + start
         self.driver += self._each_row(writer, lines, "0", rows)
@@ -142,8 +144,7 @@ class _Assembler:
         name = f"pass{n}_{time}_{_HASH}"
         self.functions.append(_function(name, [*takes, "first", "last"], inside))
         call = (
-            f"{name}({', '.join(takes)}, block * size{n}, "
-            f"min({outer}, block * size{n} + size{n}))"
+            f"{name}({', '.join(takes)}, block * size{n}, min({outer}, block * size{n} + size{n}))"
         )
         if not folds:
             return [f"for block in prange(blocks{n}):", INDENT + call]

@@ -11,7 +11,7 @@ from tinytorch.native.codecache import jit
 
 
 @jit
-def _erf_loop(x, out):  # type: ignore[no-untyped-def]
+def _erf_loop(x, out):
     for i in range(x.size):
         out[i] = vmath.erf(x[i])
 

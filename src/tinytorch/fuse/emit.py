@@ -71,7 +71,9 @@ class Program:
                 if store.target[0] == "temp":
                     place = store.target[1]
                     whole = all(axis is None for axis in nest.rows)
-                    (self.scalars if whole else self.temps)[place] = f"{'r' if whole else 't'}{place}"
+                    (self.scalars if whole else self.temps)[place] = (
+                        f"{'r' if whole else 't'}{place}"
+                    )
         self.arrays = [*names, *(f"out{i}" for i in range(len(graph.outputs)))]
         self.scopes = [*self.arrays, *self.temps.values()]
         self.scopes += [f"s{n}_{i}" for n, nest in enumerate(nests) for i in range(len(nest.kept))]
@@ -148,7 +150,8 @@ class NestWriter:
 
     def _accesses(self) -> list[tuple[str, Index]]:
         """Return every array that the nest touches, with its index."""
-        graph, found = self.graph, {}
+        graph = self.graph
+        found: dict[tuple[str, Index], None] = {}
         values = [s.value for s in self.nest.stores]
         values += [r for t in range(self.nest.passes) for r in self.nest.roots(graph, t)]
         for root in values:

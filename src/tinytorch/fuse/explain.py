@@ -1,4 +1,4 @@
-"""What `f.explain(...)` returns: the graph after each pass, the emitted code, the cost, the time."""
+"""What `f.explain(...)` returns: the graphs, the emitted code, the cost, the time."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""NumPy functions and array methods that are not ufuncs: where, clip, casts, new axes, reductions."""
+"""NumPy functions and methods that are not ufuncs: where, clip, casts, new axes, reductions."""
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
 from typing import Any
+from typing import cast as cast_type
 
 import numpy as np
 
@@ -13,15 +14,13 @@ from tinytorch.fuse.ir import Node
 from tinytorch.fuse.table import REDUCTIONS
 from tinytorch.fuse.trace import Number, Recorder, compute, refuse
 
-_MISSING = np._NoValue  # type: ignore[attr-defined]
+_MISSING = np._NoValue
 
 
 def _common(recorder: Recorder, values: tuple[Any, ...]) -> tuple[list[int], np.dtype[Any]]:
     """Return nodes of the values in the type that NumPy gives them together."""
     operands = [operand(recorder, value) for value in values]
-    seen = [
-        recorder.nodes[v].dtype if isinstance(v, int) else type(v.value)(0) for v in operands
-    ]
+    seen = [recorder.nodes[v].dtype if isinstance(v, int) else type(v.value)(0) for v in operands]
     dtype = np.result_type(*seen)
     return [typed(recorder, value, dtype) for value in operands], dtype
 
@@ -36,9 +35,7 @@ def where(recorder: Recorder, condition: Any, *choices: Any) -> Traced:
     return Traced(recorder, recorder.add("where", (yes_or_no, *places), dtype))
 
 
-def clip(
-    recorder: Recorder, x: Traced, low: Any = None, high: Any = None, **named: Any
-) -> Traced:
+def clip(recorder: Recorder, x: Traced, low: Any = None, high: Any = None, **named: Any) -> Traced:
     """np.clip."""
     low, high = named.pop("min", low), named.pop("max", high)
     _no_more(named, "clip")
@@ -77,7 +74,7 @@ def expand_dims(recorder: Recorder, a: Traced, axis: Any) -> Traced:
 
 def _trailing(x: Traced, axis: Any) -> int:
     """Return how many axes are folded; they must be the last ones."""
-    if axis is None or x.ndim == 0 and axis in (0, -1, ()):
+    if axis is None or (x.ndim == 0 and axis in (0, -1, ())):
         return x.ndim
     axes = [operator.index(i) for i in (axis if isinstance(axis, tuple | list) else (axis,))]
     for i in axes:
@@ -99,7 +96,9 @@ def _fold(recorder: Recorder, name: str, place: int, dtype: Any, axes: int, keep
     if not keep:
         return folded
     places = tuple(range(len(leading), len(shape)))
-    return recorder.append(Node("expand", (folded,), np.dtype(dtype), leading + (1,) * axes, places))
+    return recorder.append(
+        Node("expand", (folded,), np.dtype(dtype), leading + (1,) * axes, places)
+    )
 
 
 def _no_more(named: dict[str, Any], name: str) -> None:
@@ -112,7 +111,7 @@ def _folds_to(name: str, seen: np.dtype[Any]) -> np.dtype[Any]:
     if name in ("any", "all"):
         return np.dtype(np.bool_)
     if name in ("sum", "prod"):  # NumPy widens small integers
-        return np.add.reduce(np.zeros(0, seen)).dtype
+        return np.dtype(np.add.reduce(np.zeros(0, seen)).dtype)
     return seen
 
 
@@ -188,8 +187,8 @@ def var(
 
 def std(recorder: Recorder, x: Traced, axis: Any = None, **named: Any) -> Traced:
     """The root of `var`."""
-    root: Traced = np.sqrt(var(recorder, x, axis, **named))  # type: ignore[call-overload]
-    return root
+    root: Any = np.sqrt(var(recorder, x, axis, **named))
+    return cast_type(Traced, root)
 
 
 def round_(recorder: Recorder, a: Traced, decimals: Any = 0, **named: Any) -> Traced:
@@ -197,8 +196,8 @@ def round_(recorder: Recorder, a: Traced, decimals: Any = 0, **named: Any) -> Tr
     _no_more(named, "round")
     if operator.index(decimals) != 0:
         refuse("rounding to decimals is not supported", "scale, np.rint, and scale back")
-    whole: Traced = a if a.dtype.kind in "iu" else np.rint(a)  # type: ignore[call-overload]
-    return whole
+    whole: Any = a if a.dtype.kind in "iu" else np.rint(a)
+    return cast_type(Traced, whole)
 
 
 def filled(value: float) -> Callable[..., Traced]:

@@ -103,8 +103,8 @@ def check(graph: Graph) -> Graph:
             same = {operand.dtype for operand in operands[first:]}
             assert len(same) == 1, f"%{i}: operands of {node.op} differ in dtype"
         else:
-            assert node.op in ("cast", "expand", "squeeze") or is_reduction(node), f"%{i}: what is {node.op}?"
+            assert node.op in ("cast", "expand", "squeeze") or is_reduction(node), (
+                f"%{i}: what is {node.op}?"
+            )
     assert all(0 <= i < len(graph.nodes) for i in graph.outputs), "a result does not exist"
     return graph
-
-

@@ -204,5 +204,3 @@ def optimise(graph: Graph) -> list[tuple[str, Graph]]:
     for step in PASSES:
         history.append((step.__name__, step(history[-1][1])))
     return history
-
-

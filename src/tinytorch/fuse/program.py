@@ -35,7 +35,7 @@ def stand_in(recorder: Recorder, place: int, name: str, value: Any) -> Any:
         return recorder.concrete(_argument(place, name), value)
     if isinstance(value, int | float) and not isinstance(value, np.generic):
         return Number(recorder, _argument(place, name), value)
-    if isinstance(value, np.generic) or isinstance(value, np.ndarray) and value.ndim == 0:
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
         return Traced(recorder, recorder.param(_argument(place, name), value.dtype))
     if isinstance(value, np.ndarray):
         shape = tuple(
@@ -110,8 +110,7 @@ class Program:
     def sizes(self, arguments: Arguments) -> dict[str, int]:
         """Return the sizes in a call, by name; raises ShapeError where they don't fit together."""
         seen = {
-            name: arguments[place].shape[axis]
-            for name, (place, axis) in self.traced.sizes.items()
+            name: arguments[place].shape[axis] for name, (place, axis) in self.traced.sizes.items()
         }
         for a, b in self.traced.equal:
             if seen[a] != seen[b]:

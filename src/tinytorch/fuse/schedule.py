@@ -93,8 +93,9 @@ class Nest:
 
     def roots(self, graph: Graph, time: int) -> list[Value]:
         """Return the elements that pass `time` folds or stores."""
-        folded = [(graph.nodes[r].operands[0], self.full) for r, t in self.folds.items()
-                  if t == time]
+        folded = [
+            (graph.nodes[r].operands[0], self.full) for r, t in self.folds.items() if t == time
+        ]
         stored = [s.value for s in self.stores if s.per_element and s.time == time]
         return folded + stored
 
@@ -181,7 +182,10 @@ class Scheduler:
         shape = self.graph.nodes[place].shape
         for nest in sorted(self.nests, key=lambda n: -n.stage):
             rank = len(nest.space) - nest.folded
-            row = nest.folded and shape in (nest.space[:rank], nest.space[:rank] + (1,) * nest.folded)
+            row = nest.folded and shape in (
+                nest.space[:rank],
+                nest.space[:rank] + (1,) * nest.folded,
+            )
             if nest.space != shape and not row:
                 continue
             value = (place, full_index(shape))
@@ -196,12 +200,14 @@ class Scheduler:
 
     def _worth(self, nest: Nest, value: Value) -> bool:
         """Say whether a result belongs to a nest: it uses its folds, or nothing was folded."""
-        return not nest.folded or any(nest.has(self.graph, f) for f in walk(self.graph, value)) or (
-            not folds_in(self.graph, value)
+        return (
+            not nest.folded
+            or any(nest.has(self.graph, f) for f in walk(self.graph, value))
+            or (not folds_in(self.graph, value))
         )
 
     def _settle(self, nest: Nest) -> None:
-        """Give stores their passes: an element as soon as its folds are known, a row value after them."""
+        """Give stores their passes: an element once its folds are known, a row value after."""
         settled = []
         for store in nest.stores:
             ready = nest.ready(self.graph, store.value)

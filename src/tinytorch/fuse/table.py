@@ -1,15 +1,16 @@
-"""Every operation that can be fused, in one table: how it is written in emitted code, what it costs.
+"""Every operation that can be fused: how it is written in emitted code, and what it costs.
 
 `sources` gives the Python text by dtype kind ('f' float, 'i' and 'u' integers, 'b' bool): {0}, {1},
-{2} are the operands, {s} their NumPy type and {t} the result's. The names it uses are those that emitted files
-import: `vmath`, `trig`, `loops` and `math`. FLOPs follow the roofline's habit: one for each arithmetic
-operation, and for a function what its polynomial takes, to the nearest ten.
+{2} are the operands, {s} their NumPy type and {t} the result's. The names it uses are those that
+emitted files import: `vmath`, `trig`, `loops` and `math`. FLOPs follow the roofline's habit: one
+for each arithmetic operation, and for a function what its polynomial takes, to the nearest ten.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -45,9 +46,7 @@ def _bitwise(symbol: str, on_bools: str) -> Operation:
     return Operation({**_each("iu", f"{{t}}({{0}} {symbol} {{1}})"), "b": on_bools})
 
 
-_BOTH, _EITHER, _DIFFER = (
-    f"loops.{name}({{0}}, {{1}})" for name in ("both", "either", "differ")
-)
+_BOTH, _EITHER, _DIFFER = (f"loops.{name}({{0}}, {{1}})" for name in ("both", "either", "differ"))
 _OPPOSITE = "loops.differ({0}, True)"
 
 OPERATIONS: dict[str, Operation] = {
@@ -192,7 +191,7 @@ REDUCTIONS: dict[str, Reduction] = {
 }
 
 
-def identity(reduction: str, dtype: np.dtype[np.generic]) -> float | int | bool:
+def identity(reduction: str, dtype: np.dtype[Any]) -> float | int | bool:
     """Return what a reduction starts from."""
     if reduction in ("sum", "any"):
         return False if dtype.kind == "b" else 0

@@ -89,7 +89,7 @@ class Recorder:
 
     def append(self, node: Node) -> int:
         """Append a node whose shape is known, and return its place."""
-        if node.dtype.kind not in "fiub" or node.dtype.itemsize == 2 and node.dtype.kind == "f":
+        if node.dtype.kind not in "fiub" or (node.dtype.itemsize == 2 and node.dtype.kind == "f"):
             refuse(f"{node.op} gives {node.dtype}", "cast to float32, float64, an integer or bool")
         if node.dtype.itemsize > 8 or not node.dtype.isnative:
             refuse(f"{node.dtype.str} is not a native type", "cast to float64 or native byte order")
@@ -227,12 +227,19 @@ def _operator(name: str, reflected: bool) -> Callable[..., Any]:
     return method
 
 
+def _unary_operator(name: str) -> Callable[[Number], Number]:
+    def method(self: Number) -> Number:
+        return compute(self.recorder, getattr(operator, name), name, (self,))
+
+    return method
+
+
 def _keeps_its_type(base: Any, exponent: Any) -> bool:
     """Say whether base ** exponent has the same Python type whatever the values are."""
     # NOTE: a negative float to a fractional power is complex, which no array dtype here accepts, so
     # that is an error when it happens.
     kinds = [type(v.value if isinstance(v, Number) else v) for v in (base, exponent)]
-    return kinds != [int, int] or not isinstance(exponent, Number) and exponent >= 0
+    return kinds != [int, int] or (not isinstance(exponent, Number) and exponent >= 0)
 
 
 for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
@@ -241,8 +248,4 @@ for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
 for _name in ("lt", "le", "gt", "ge", "eq", "ne"):
     setattr(Number, f"__{_name}__", _operator(_name, reflected=False))
 for _name in ("neg", "pos", "abs"):
-
-    def _unary(self: Number, _call: Any = getattr(operator, _name), _name: str = _name) -> Number:
-        return compute(self.recorder, _call, _name, (self,))
-
-    setattr(Number, f"__{_name}__", _unary)
+    setattr(Number, f"__{_name}__", _unary_operator(_name))
