@@ -13,8 +13,8 @@ import numpy as np
 
 from tinytorch.errors import FusionError, InvalidValue, ShapeError
 from tinytorch.fuse.drivers import Emitted, emit
-from tinytorch.fuse.emit import Variant
 from tinytorch.fuse.program import Array, Program, safe_name, where
+from tinytorch.fuse.variant import Variant
 from tinytorch.native import threads
 
 _WORTH_SHARING = 1 << 15  # elements; below, waking the threads costs more than they bring

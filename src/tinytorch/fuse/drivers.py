@@ -6,9 +6,10 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from tinytorch.fuse.emit import BLOCK, INDENT, NestWriter, Program, Variant, Walk, type_name
+from tinytorch.fuse.emit import BLOCK, INDENT, NestWriter, Walk
 from tinytorch.fuse.ir import Graph, is_reduction
 from tinytorch.fuse.schedule import Nest
+from tinytorch.fuse.variant import Program, Variant, type_name
 
 _HEADER = '''"""Fused from `{title}`; written by tinytorch.fuse, named by a hash of its content."""
 

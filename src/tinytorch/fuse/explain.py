@@ -10,9 +10,9 @@ import numpy as np
 
 from tinytorch import config
 from tinytorch.errors import InvalidValue, VerificationError
-from tinytorch.fuse.emit import Variant
 from tinytorch.fuse.ir import LEAVES, Graph, Node, is_reduction
 from tinytorch.fuse.table import OPERATIONS
+from tinytorch.fuse.variant import Variant
 from tinytorch.measure import machine
 from tinytorch.measure.roofline import Roof
 from tinytorch.measure.units import bytes_text, figures, percent_text, ratio_text, seconds_text

@@ -111,7 +111,8 @@ def _folds_to(name: str, seen: np.dtype[Any]) -> np.dtype[Any]:
     if name in ("any", "all"):
         return np.dtype(np.bool_)
     if name in ("sum", "prod"):  # NumPy widens small integers
-        return np.dtype(np.add.reduce(np.zeros(0, seen)).dtype)
+        widened: np.dtype[Any] = np.add.reduce(np.zeros(0, seen)).dtype
+        return widened
     return seen
 
 
