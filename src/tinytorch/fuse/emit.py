@@ -232,8 +232,8 @@ class NestWriter:
         if self.limited:
             self.local, self.body = {}, []
             tests = [
-                f"beyond = loops.either(beyond, abs({self.value(v)}) > trig.LIMIT)"
-                for v in dict.fromkeys(self.limited)
+                f"beyond = loops.either(beyond, abs({name}) > trig.limit({name}))"
+                for name in map(self.value, dict.fromkeys(self.limited))
             ]
             check = self.body + tests
             self.careful = True

@@ -157,7 +157,7 @@ OPERATIONS: dict[str, Operation] = {
     "hypot": _float("math.hypot({0}, {1})", 60, True),
 }
 
-# What holds for moderate operands only (`trig.LIMIT`), and what serves the others.
+# What holds for moderate operands only (`trig.limit`), and what serves the others.
 LIMITED = {"sin": "math.sin({0})", "cos": "math.cos({0})"}
 
 # NumPy has two names for some.

@@ -1,29 +1,31 @@
 """sin, cos and arcsin without a branch, for loops that become vector code.
 
-sin and cos hold for |x| <= LIMIT: there x is a whole number k of quarter turns and a rest, with k
-below 2^20, and three parts of pi/2 whose products with k are exact (Cody and Waite). Emitted code
-looks first whether a block has anything beyond, and calls the C library for it if so. The
-polynomials are minimax fits (Remez).
+sin and cos hold for |x| <= limit(x), 1e4 in float32 and 1e6 in float64: x is a whole number k of
+quarter turns and a rest, found with parts of pi/2 whose products with k are exact (Cody and Waite).
+Emitted code looks first whether a block has anything beyond, and calls the C library for it if so.
+The polynomials are minimax fits (Remez).
 """
 
 from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from tinytorch.fuse.loops import choose, copysign, sqrt
 from tinytorch.native import codecache, simd
 from tinytorch.native.simd import constant, like, polynomial
 
-LIMIT = 1.0e6
+limit = constant(1.0e4, 1.0e6)
 _helper = codecache.jit(inline=True, flags=frozenset({"contract"}))
 
 # NOTE: adding it rounds to a whole number, which is then in the low bits.
-_ROUNDER = 1.5 * 2.0**52
-_HALF_PI_1 = 1.57079632673412561417  # 33 bits
-_HALF_PI_2 = 6.07710050630396597660e-11  # the next 33
-_HALF_PI_3 = 2.02226624879595063154e-21  # and the rest
+_ROUNDER = constant(1.5 * 2.0**23, 1.5 * 2.0**52)
+_TWO_OVER_PI = constant(2 / math.pi, 2 / math.pi)
+# pi/2 in parts, each (but the last) so short that its product with k is exact: 8 + 11 + 11 bits
+# for float32, 33 + 33 for float64.
+_FIRST = constant(1.5703125, 1.57079632673412561417)
+_SECOND = constant(0.0004837512969970703, 6.07710050630396597660e-11)
+_THIRD = constant(7.549533620476723e-08, 2.02226624879595063154e-21)
+_LAST_PART = constant(2.563344151594519e-12, 0.0)
 
 # (sin(r)/r - 1) / r^2 and (cos(r) - 1 + r^2/2) / r^4 of r^2, for |r| <= pi/4
 _SIN_TAIL = polynomial(
@@ -54,13 +56,11 @@ _COS_TAIL = polynomial(
 
 @_helper
 def _reduce(x):
-    """Return how many quarter turns to the nearest multiple (as bits), and the rest, like x."""
-    wide = np.float64(x)
-    t = wide * np.float64(2 / math.pi) + np.float64(_ROUNDER)
-    k = t - np.float64(_ROUNDER)
-    rest = wide - k * np.float64(_HALF_PI_1)
-    rest = (rest - k * np.float64(_HALF_PI_2)) - k * np.float64(_HALF_PI_3)
-    return simd.bits(t), like(x, rest)
+    """Return how many quarter turns to the nearest multiple (as bits), and the rest."""
+    t = x * _TWO_OVER_PI(x) + _ROUNDER(x)
+    k = t - _ROUNDER(x)
+    rest = ((x - k * _FIRST(x)) - k * _SECOND(x)) - k * _THIRD(x)
+    return simd.bits(t), rest - k * _LAST_PART(x)
 
 
 @_helper
@@ -75,14 +75,14 @@ def _turned(quarters, r):
 
 @_helper
 def sin(x):
-    """Sine, for |x| <= LIMIT."""
+    """Sine, for |x| <= limit(x)."""
     quarters, r = _reduce(x)
     return _turned(quarters, r)
 
 
 @_helper
 def cos(x):
-    """Cosine, for |x| <= LIMIT."""
+    """Cosine, for |x| <= limit(x)."""
     quarters, r = _reduce(x)
     return _turned(simd.integer_add(quarters, 1), r)
 
