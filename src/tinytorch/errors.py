@@ -48,6 +48,10 @@ class UnsupportedInput(TinyTorchError, ValueError):
     """No kernel of the chosen backend takes these inputs."""
 
 
+class FusionError(TinyTorchError, TypeError):
+    """A function that can't become one loop; the message names the line and says what to do."""
+
+
 class VerificationError(TinyTorchError):
     """An output is not proven close to the reference; nothing is timed after this."""
 

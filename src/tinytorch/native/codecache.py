@@ -7,16 +7,21 @@ that compiled code can come from, so a change anywhere is a miss everywhere.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import linecache
 import platform
+import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar, cast, overload
 
 from tinytorch import config
+from tinytorch.files import write_whole
 from tinytorch.native import threads
 from tinytorch.native.sources import source_hash
 
@@ -130,27 +135,33 @@ class _Shared:
 def _compiled(
     function: F, flags: frozenset[str], *, parallel: bool = False, inline: bool = False
 ) -> F:
-    module = numba()
-    cached = None if inline else folder()
-    previous = module.config.CACHE_DIR
-    if cached is not None:
-        # NOTE: Numba's keys don't tell a function's parallel form from its serial one.
-        module.config.CACHE_DIR = str(cached / ("shared" if parallel else "alone"))
-    try:
+    # NOTE: Numba's keys don't tell a function's parallel form from its serial one.
+    with _kept_in("shared" if parallel else "alone") as cached:
         # NOTE: with Numba's default error model, the zero-division check of a single `/` stops
         # the loop from vectorising.
-        compiled: F = module.njit(
+        compiled: F = numba().njit(
             function,
             parallel=parallel,
             fastmath=set(flags),
             error_model="numpy",
             nogil=True,
-            cache=cached is not None,
+            cache=cached and not inline,
             forceinline=inline,
         )
+    return compiled
+
+
+@contextlib.contextmanager
+def _kept_in(part: str) -> Iterator[bool]:
+    """Have Numba keep what is decorated inside in a part of our folder; yield whether it can."""
+    module, place = numba(), folder()
+    previous = module.config.CACHE_DIR
+    if place is not None:
+        module.config.CACHE_DIR = str(place / part)
+    try:
+        yield place is not None
     finally:
         module.config.CACHE_DIR = previous
-    return compiled
 
 
 def c_function(function: Callable[..., Any], signature: Any) -> Any:
@@ -159,17 +170,36 @@ def c_function(function: Callable[..., Any], signature: Any) -> Any:
     Code that many compiled functions use is compiled once this way, where calling it by name would
     compile it again inside each. Cached on disk; keep the result, or its code is freed.
     """
-    module = numba()
-    cached = folder()
-    previous = module.config.CACHE_DIR
-    if cached is not None:
-        module.config.CACHE_DIR = str(cached)
+    with _kept_in("c") as cached:
+        options = {"cache": cached, "fastmath": set(FLAGS), "error_model": "numpy"}
+        return numba().cfunc(signature, **options)(function)
+
+
+def load_generated(source: str, name: str) -> ModuleType:
+    """Run generated source as a module, from a file that Numba's cache can refer to.
+
+    `name` must change with the content (end it with a hash): the file is kept under it in the
+    cache folder, so a later process finds what an earlier one compiled. The names of the functions
+    should carry the hash too, for Numba tells cached functions apart by file and name.
+    """
+    place = folder()
+    module = ModuleType(f"tinytorch_generated_{name}")
+    path = Path(f"<generated {name}>") if place is None else place / "generated" / f"{name}.py"
+    module.__file__ = str(path)
+    if place is not None and not _holds(path, source):
+        write_whole(path, source)
+    # NOTE: in sys.modules, for Numba looks a function's globals up there.
+    sys.modules[module.__name__] = module
+    linecache.cache[str(path)] = (len(source), None, source.splitlines(True), str(path))
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module
+
+
+def _holds(path: Path, source: str) -> bool:
     try:
-        return module.cfunc(
-            signature, cache=cached is not None, fastmath=set(FLAGS), error_model="numpy"
-        )(function)
-    finally:
-        module.config.CACHE_DIR = previous
+        return path.read_text(encoding="utf-8") == source
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def compile_seconds(compiled: Any, *args: Any) -> float:

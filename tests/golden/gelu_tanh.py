@@ -1,0 +1,39 @@
+"""Fused from `gelu_tanh`; written by tinytorch.fuse, named by a hash of its content."""
+
+import math
+
+import numpy as np
+
+from tinytorch.fuse import loops, trig
+from tinytorch.native import vmath
+from tinytorch.native.codecache import jit, prange
+
+
+@jit(flags=frozenset())
+def pass0_0_838e4b9ccb7ec589(x, out0, first, last):
+    for j0 in range(first, last):
+        v0 = loops.load(x, (j0,), True, 0, 2)
+        v2 = np.float32(0.5) * v0
+        v3 = v0 * v0
+        v4 = v0 * v3
+        v6 = np.float32(0.044714998453855515) * v4
+        v7 = v0 + v6
+        v9 = np.float32(0.7978845834732056) * v7
+        v10 = vmath.tanh(v9)
+        v12 = np.float32(1.0) + v10
+        v13 = v2 * v12
+        loops.store(out0, (j0,), v13, True, 1, 2)
+
+@jit(flags=frozenset())
+def serial_838e4b9ccb7ec589(x, out0, n0, shares):
+    size0 = 16384
+    blocks0 = (n0 + size0 - 1) // size0
+    for block in range(blocks0):
+        pass0_0_838e4b9ccb7ec589(x, out0, block * size0, min(n0, block * size0 + size0))
+
+@jit(parallel=True, flags=frozenset())
+def parallel_838e4b9ccb7ec589(x, out0, n0, shares):
+    size0 = 16384
+    blocks0 = (n0 + size0 - 1) // size0
+    for block in prange(blocks0):
+        pass0_0_838e4b9ccb7ec589(x, out0, block * size0, min(n0, block * size0 + size0))
