@@ -341,8 +341,8 @@ def test_subclasses_and_scalars_are_computed_as_plain_arrays() -> None:
             result = backend.dispatch("multiply", *pair)
             assert type(result) is np.ndarray
             assert np.array_equal(result, plain)
-    backend.dispatch("relu", A)
-    assert type(backend.dispatch("relu", masked)) is np.ndarray
+    curve = backend.dispatch("gelu", A)
+    assert np.array_equal(backend.dispatch("gelu", matrix), curve)
     backend.dispatch("add", np.array(2.0), np.array(3.0))
     assert backend.dispatch("add", np.float64(2), np.float64(3)) == 5
 

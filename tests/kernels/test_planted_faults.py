@@ -79,7 +79,8 @@ def test_ignored_last_partial_tile() -> None:
 
 def leaves_memory_unwritten(a: Array, b: Array, out: Array | None = None) -> Array:
     whole = a.shape[-2] - a.shape[-2] % 8
-    result = np.empty_like(np.matmul(a, b) + 1)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    result = np.empty((*batch, a.shape[-2], b.shape[-1]), a.dtype)
     result[..., :whole, :] = np.matmul(a[..., :whole, :], b)
     return given(result, out)
 

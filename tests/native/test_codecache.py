@@ -103,6 +103,21 @@ def test_a_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:
     assert kept
 
 
+@pytest.mark.skipif(threads.usable_cpus() == 1, reason="there is one CPU to share")
+def test_the_form_for_one_thread_is_not_taken_for_the_other(tmp_path: Path) -> None:
+    program = (
+        "import numpy as np\n"
+        "from tinytorch.kernels.relu import parallel\n"
+        "parallel.parallel(np.ones(9, np.float32))\n"
+        "for form in (parallel._shares._parallel, parallel._shares._serial):\n"
+        "    print(sum(form.stats.cache_hits.values()), sum(form.stats.cache_misses.values()))"
+    )
+    assert python(program, tmp_path).split() == ["0", "1", "0", "0"]
+    assert python(program, tmp_path, TINYTORCH_NUM_THREADS="1").split() == ["0", "0", "0", "1"]
+    assert python(program, tmp_path, TINYTORCH_NUM_THREADS="1").split() == ["0", "0", "1", "0"]
+    assert python(program, tmp_path).split() == ["1", "0", "0", "0"]
+
+
 # What is compiled -----------------------------------------------------------------------------
 
 

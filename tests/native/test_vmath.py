@@ -427,10 +427,9 @@ def test_narrower_machines_get_the_same_accuracy(isa):
         test_loops_become_vector_code_of_full_width.__name__,
     )
     chosen = [
-        f"{__file__}::{test}[{name}-{dtype.__name__}]"
+        f"{__file__}::{test}[{case}]"
         for test in tests
-        for name in ("log", "gelu_tanh")
-        for dtype in DTYPES
+        for case in ("log-float64", "gelu_tanh-float32")
     ]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *chosen],

@@ -99,10 +99,11 @@ def _judge(
 def _checked_call(
     kernel: Kernel, op: Op, arrays: tuple[Array, ...], params: Params, with_out: bool
 ) -> Check:
-    out = None
-    if with_out:
-        shape = op.output_shape(tuple(a.shape for a in arrays), **params)
-        out = np.full(shape, 113, expected_dtype(op, arrays))
+    shape = op.output_shape(tuple(a.shape for a in arrays), **params)
+    # NOTE: freed at once, for np.empty to find: with luck, it would find an earlier, right result.
+    spoilt = [np.full(shape, 113, expected_dtype(op, arrays)) for _ in range(len(arrays) + 2)]
+    out = spoilt.pop() if with_out else None
+    del spoilt
     return run_checked(op, kernel.function, arrays, params, out)
 
 

@@ -28,7 +28,7 @@ _WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
 def _quota(folder: Path) -> float:
     with contextlib.suppress(OSError, ValueError):  # cgroup v2
         quota, period = (folder / "cpu.max").read_text().split()
-        return math.inf if quota == "max" else int(quota) / int(period)
+        return int(quota) / int(period)  # "max" is no number, and no limit
     with contextlib.suppress(OSError, ValueError):  # cgroup v1
         granted = int((folder / "cpu.cfs_quota_us").read_text())
         if granted > 0:
