@@ -60,7 +60,7 @@ def _bound(reference: Array, x: Array, w: Array, b: Array, activation: str = "no
 
 def _draw(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array:
     # An eighth of `wide`, so that sums fall on both sides of the activations' bends.
-    return wide(rng, shape, dtype) * dtype.type(0.125)
+    return np.asarray(wide(rng, shape, dtype) * dtype.type(0.125))
 
 
 def _layer(name: str, batch: Shape, K: int, N: int) -> Size:
