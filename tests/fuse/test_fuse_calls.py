@@ -303,6 +303,15 @@ def test_fallback_runs_unfused_and_says_so_once() -> None:
         np.testing.assert_array_equal(f(-np.ones(4)), np.ones(4))
 
 
+def test_arguments_that_are_no_plain_arrays() -> None:
+    masked = np.ma.masked_array([1.0, 2.0], [True, False])
+    for odd in (masked, [1.0, 2.0]):
+        with pytest.raises(FusionError, match=type(odd).__name__):
+            fuse(affine)(odd, 2.0)
+    with pytest.warns(RuntimeWarning, match="runs unfused"):
+        assert fuse(affine, fallback=True)(masked, 2.0).mask[0]
+
+
 def test_functions_without_names_for_their_arguments() -> None:
     with pytest.raises(FusionError, match="name them"):
         fuse(lambda *args: args[0])
@@ -340,7 +349,7 @@ from tinytorch.fuse import fuse
 from tinytorch.native import codecache
 f = fuse(lambda x: np.exp(x) * 3 + x.sum())
 f(np.ones(5))
-code, _ = next(iter(f._plans.values())).fresh
+code, _ = next(iter(next(iter(f._plans.values())).ready.values()))
 print(sum(code.serial.stats.cache_hits.values()), sum(code.serial.stats.cache_misses.values()))
 """
 

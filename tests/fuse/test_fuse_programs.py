@@ -90,7 +90,7 @@ def test_loops_use_the_whole_vector(tmp_path: Path) -> None:
     arguments = program.inputs(4096, np.float32, 0)
     fused = fuse(program.function)
     fused(*arguments)
-    code, _ = next(iter(fused._plans.values())).fresh
+    code, _ = next(iter(next(iter(fused._plans.values())).ready.values()))
     out = np.empty_like(arguments[0])
     uses = simd.register_uses(codecache.assembly(code.serial, *arguments, out, 4096, 1))
     widest = {"avx512": ("zmm", "ymm"), "avx2": ("ymm",), "v128": ("xmm", "neon")}[simd.isa()]

@@ -147,7 +147,7 @@ def try_one(source: str, exact: tuple[bool, ...], arguments: list[Any]) -> None:
     try:
         with np.errstate(all="ignore"):
             want = plain(*arguments)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         hypothesis.reject()
     before = [a.copy() for a in arguments]
     try:

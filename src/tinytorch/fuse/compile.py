@@ -59,21 +59,20 @@ class Plan:
         self.large = program.work(self.sizes) >= _WORTH_SHARING
         self.arrays = tuple(sorted(program.inputs))
         self.layouts = tuple(layout(arguments[i]) for i in self.arrays)
-        self.fresh: tuple[Code, list[Any]] | None = None
+        self.ready: dict[Any, tuple[Code, list[Any]]] = {}
+        self.contiguous = ("C",) * len(self.shapes)
+        self.apart: tuple[int | None, ...] = (None,) * len(self.arrays)
 
     def run(self, arguments: tuple[Any, ...], out: Any) -> Any:
         """Compute, into `out` or fresh arrays."""
         if out is None:
             outputs = [empty(s, d) for s, d in zip(self.shapes, self.dtypes, strict=True)]
-            if self.fresh is None:
-                same = (None,) * len(self.arrays)
-                self.fresh = self._prepare(("C",) * len(outputs), same, arguments)
-            self._call(*self.fresh, arguments, outputs)
+            self._call(*self.prepared(self.contiguous, self.apart, arguments), arguments, outputs)
             outputs = [o[()] if o.ndim == 0 else o for o in outputs]
             return outputs[0] if self.program.traced.single else tuple(outputs)
         given = self._check(out)
         targets, alias = self._targets(given, arguments)
-        found = self._prepare(tuple(layout(t) for t in targets), alias, arguments)
+        found = self.prepared(tuple(layout(t) for t in targets), alias, arguments)
         self._call(*found, arguments, targets)
         for target, wanted in zip(targets, given, strict=True):
             if target is not wanted:
@@ -108,10 +107,11 @@ class Plan:
             same, clash = [], False
             for k, place in enumerate(self.arrays):
                 other = arguments[place]
-                if not np.may_share_memory(array, other):
+                one = array is other
+                if not one and not np.may_share_memory(array, other):
                     continue
-                if not _identical(array, other) or (number, place) in self.program.late:
-                    clash = True
+                one = one or _identical(array, other)
+                clash = clash or not one or (number, place) in self.program.late
                 same.append(k)
             if clash:
                 targets[number] = empty(self.shapes[number], self.dtypes[number])
@@ -120,11 +120,15 @@ class Plan:
                     alias[k] = number
         return targets, tuple(alias)
 
-    def _prepare(
+    def prepared(
         self, outs: tuple[str, ...], alias: tuple[int | None, ...], arguments: tuple[Any, ...]
     ) -> tuple[Code, list[Any]]:
-        code = self.code(Variant(self.layouts, outs, alias, self.blocks))
-        return code, self._numbers(code.emitted, arguments)
+        """Return the code for results in such memory, and how its arguments are found."""
+        found = self.ready.get((outs, alias))
+        if found is None:
+            code = self.code(Variant(self.layouts, outs, alias, self.blocks))
+            found = self.ready[outs, alias] = code, self._numbers(code.emitted, arguments)
+        return found
 
     def code(self, variant: Variant) -> Code:
         """Return the compiled file for this kind of memory, from this process, disk or scratch."""
@@ -218,8 +222,14 @@ class Fused:
         """Compute the function of these arguments."""
         if named or len(args) != len(self.names):
             args = self._bound(args, named)
-        key = self._exact(args)
-        plan = self._plans[key] if key in self._plans else self._plan(args)
+        try:
+            key = self._exact(args)
+            plan = self._plans[key] if key in self._plans else self._plan(args)
+        except FusionError as error:
+            if not self.fallback:
+                raise
+            self._warn(error)
+            plan = None
         if plan is None:
             return self._unfused(args, out)
         return plan.run(args, out)
@@ -239,6 +249,11 @@ class Fused:
                 key.append(kind)
             elif isinstance(value, np.generic):
                 key.append(value.dtype)
+            elif kind.__hash__ is None:
+                raise FusionError(
+                    f"can't fuse {self.__name__} for a {kind.__name__}: pass plain arrays, numbers "
+                    "and hashable options"
+                )
             else:
                 key.append((kind, value))
         return tuple(key)
