@@ -87,7 +87,7 @@ def test_fixed_choices(backend: str, op: str, rung: str) -> None:
 @pytest.mark.parametrize(
     ("op", "small", "large"),
     [
-        ("matmul", "tiled", "parallel"),
+        ("matmul", "packed", "packed"),
         ("gelu", "fused", "parallel"),
         ("softmax", "fused", "parallel"),
         ("add", "compiled", "parallel"),

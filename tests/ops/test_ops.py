@@ -14,7 +14,7 @@ KINDS = {
     "tiny": lambda shapes: all(math.prod(s) < 100 for s in shapes),
     "empty": lambda shapes: any(0 in s for s in shapes),
     "one element": lambda shapes: all(math.prod(s) == 1 for s in shapes),
-    "square": lambda shapes: all(len(s) == 2 and s[0] == s[1] > 1 for s in shapes),
+    "square": lambda shapes: all(len(s) == 2 and s[0] == s[1] > 1 for s in shapes[:2]),
     "tall": lambda shapes: any(len(s) == 2 and s[0] > 15 * s[1] > 0 for s in shapes),
     "wide": lambda shapes: any(len(s) >= 1 and s[-1] > 10 * s[0] > 0 for s in shapes),
     "odd": lambda shapes: any(all(n % 2 for n in s) and math.prod(s) > 100 for s in shapes),

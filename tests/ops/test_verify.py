@@ -21,7 +21,7 @@ SOFTMAX = ops.get("softmax")
 
 def middling(op: Op) -> tuple[Array, ...]:
     """Inputs of some hundred elements: enough for a fault to show, too few to drown it."""
-    return op.inputs(op.size("prime" if op is MATMUL else "4d").shapes)
+    return op.inputs(op.size("prime" if op.name in ("matmul", "linear") else "4d").shapes)
 
 
 def honest(op: Op, arrays: tuple[Array, ...], **params: Any) -> Array:

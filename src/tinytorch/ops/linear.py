@@ -84,6 +84,8 @@ OP = Op(
         _layer("empty-rows", (0,), 4, 5),
         _layer("empty-k", (3,), 0, 5),
         _layer("square", (32,), 32, 32),
+        _layer("tall", (97,), 5, 3),
+        _layer("prime", (37,), 41, 43),
         _layer("odd", (33,), 17, 65),
         _layer("partial-tile", (66,), 70, 67),
         _layer("deep", (9,), 700, 50),
