@@ -16,7 +16,7 @@ import pytest
 
 from tinytorch.errors import VerificationError
 from tinytorch.fuse import fuse
-from tinytorch.native import codecache, simd
+from tinytorch.native import codecache, level
 
 ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden"
@@ -92,8 +92,8 @@ def test_loops_use_the_whole_vector(tmp_path: Path) -> None:
     fused(*arguments)
     code, _ = next(iter(next(iter(fused._plans.values())).ready.values()))
     out = np.empty_like(arguments[0])
-    uses = simd.register_uses(codecache.assembly(code.serial, *arguments, out, 4096, 1))
-    widest = {"avx512": ("zmm", "ymm"), "avx2": ("ymm",), "v128": ("xmm", "neon")}[simd.isa()]
+    uses = level.register_uses(codecache.assembly(code.serial, *arguments, out, 4096, 1))
+    widest = {"avx512": ("zmm", "ymm"), "avx2": ("ymm",), "v128": ("xmm", "neon")}[level.isa()]
     assert sum(uses[register] for register in widest) > 20
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch.native import simd
+from tinytorch.native import level
 from tinytorch.native.codecache import assembly, jit
 
 FLAT = np.ones(64, np.float32)
@@ -40,12 +40,12 @@ def as_double(value: Any) -> Any:
 
 def register() -> str:
     """Return the name of this machine's widest vector registers."""
-    return {"avx512": "zmm", "avx2": "ymm"}.get(simd.isa(), "neon" if ON_ARM else "xmm")
+    return {"avx512": "zmm", "avx2": "ymm"}.get(level.isa(), "neon" if ON_ARM else "xmm")
 
 
 def widest_use(compiled: Any, arguments: tuple[Any, ...]) -> int:
     """Return how many packed instructions use the widest registers this machine has."""
-    return simd.register_uses(assembly(compiled, *arguments))[register()]
+    return level.register_uses(assembly(compiled, *arguments))[register()]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -16,7 +16,8 @@ from tinytorch.measure import ceilings as ceilings_module
 from tinytorch.measure import machine, microkernels, probes
 from tinytorch.measure.caches import Cache
 from tinytorch.measure.ceilings import Ceilings, Figure, LevelCeiling, ceilings
-from tinytorch.native import codecache, simd, threads
+from tinytorch.native import codecache, threads
+from tinytorch.native import level as vectors
 
 # ------------------------------------------------------------------------------- microkernels
 
@@ -52,15 +53,15 @@ def hot_loops(asm):
 def test_the_peak_loop_holds_only_full_width_multiply_adds_on_registers(dtype):
     start = np.ones(microkernels.chain_shape(1, dtype), dtype)
     asm = codecache.assembly(microkernels.fma_chains, start, dtype(1), dtype(1), start, 9)
-    register = {"avx512": "zmm", "avx2": "ymm"}.get(simd.isa())
+    register = {"avx512": "zmm", "avx2": "ymm"}.get(vectors.isa())
     if register is None:
         register = "neon" if "fmla" in asm else "xmm"
     with_arithmetic = [
-        loop for loop in hot_loops(asm) if simd.register_uses("\n".join(loop))[register]
+        loop for loop in hot_loops(asm) if vectors.register_uses("\n".join(loop))[register]
     ]
     assert with_arithmetic
     for loop in with_arithmetic:
-        uses = simd.register_uses("\n".join(loop))
+        uses = vectors.register_uses("\n".join(loop))
         assert uses.pop(register) >= microkernels.accumulators() >= 8
         assert not any(uses.values()), uses
         if register in ("zmm", "ymm"):

@@ -13,7 +13,7 @@ import pytest
 
 from tinytorch.measure import caches, machine
 from tinytorch.measure.caches import Cache
-from tinytorch.native import simd, threads
+from tinytorch.native import level, threads
 
 
 def write(root, tree):
@@ -133,7 +133,7 @@ def test_this_machine_survives_json():
 
 def test_this_machine_agrees_with_the_parts_it_is_read_from():
     seen = machine.detect()
-    assert (seen.isa, seen.usable_cpus) == (simd.isa(), threads.usable_cpus())
+    assert (seen.isa, seen.usable_cpus) == (level.isa(), threads.usable_cpus())
     assert seen.cpu_model
     assert seen.memory_bytes > 1 << 28
     assert set(seen.versions) == {"python", "numpy", "numba", "llvmlite"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinytorch.native import codecache, simd, threads
+from tinytorch.native import codecache, level, threads
 from tinytorch.native.codecache import REASSOCIATE, assembly, compile_seconds, jit
 from tinytorch.native.sources import source_hash
 
@@ -217,11 +217,11 @@ WIDTHS = (
     "import numpy as np\n"
     "from tinytorch.kernels.gelu import parallel\n"
     "from tinytorch.kernels.gelu.fused import tanh_loop\n"
-    "from tinytorch.native import simd\n"
+    "from tinytorch.native import level\n"
     "from tinytorch.native.codecache import assembly\n"
     "x = np.ones(64, np.float32)\n"
     "parallel.parallel(x)\n"
-    "uses = simd.register_uses(assembly(tanh_loop, x, x))\n"
+    "uses = level.register_uses(assembly(tanh_loop, x, x))\n"
     "print(*(name for name in ('zmm', 'ymm', 'xmm') if uses[name]))"
 )
 
@@ -229,7 +229,7 @@ WIDTHS = (
 @on_x86
 @pytest.mark.parametrize(("isa", "widest"), [("avx2", "ymm"), ("v128", "xmm")])
 def test_a_lower_vector_level_can_be_forced(isa: str, widest: str) -> None:
-    if isa == "avx2" and simd._host_isa() == "v128":
+    if isa == "avx2" and level._host_isa() == "v128":
         pytest.skip("this CPU has no AVX2")
     cache = Path(os.environ["TINYTORCH_CACHE_DIR"])
     assert python(WIDTHS, cache, TINYTORCH_ISA=isa).split()[0] == widest

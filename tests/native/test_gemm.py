@@ -11,7 +11,7 @@ import pytest
 
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName, UnsupportedInput
 from tinytorch.kernels.gemm import cache_bytes, gemm
-from tinytorch.native import simd, threads
+from tinytorch.native import level, simd, threads
 from tinytorch.native.codecache import assembly, jit
 from tinytorch.native.gemm import microkernel, pointers, product
 from tinytorch.native.gemm.plan import Blocks, CacheBytes, Layout, blocks_for, grid_for
@@ -353,12 +353,12 @@ def test_the_sums_stay_in_registers(dtype):
     body = code[code.index(f"\n{name}:") :]
     body = body[: body.index(".size")]
     loops = [part for part in body.split("\n.LBB") if "vfmadd" in part and "rsp" not in part]
-    if simd.isa() == "v128":
+    if level.isa() == "v128":
         pytest.skip("the level 'v128' has no vfmadd to count")
-    register = {"avx512": "zmm", "avx2": "ymm"}[simd.isa()]
+    register = {"avx512": "zmm", "avx2": "ymm"}[level.isa()]
     inner = max(loops, key=lambda part: part.count("vfmadd"))
     assert inner.count("vfmadd") == 2 * tile.rows
-    uses = simd.register_uses(inner)
+    uses = level.register_uses(inner)
     assert uses[register] == 2 * tile.rows
     assert uses["scalar"] == 0
     moves = [line for line in inner.splitlines() if "vmovup" in line or "vmovap" in line]
@@ -369,7 +369,7 @@ FORCED = """
 import dataclasses, json
 import numpy as np
 from tinytorch.kernels import conformance, registry
-from tinytorch.native import simd
+from tinytorch.native import level
 from tinytorch.native.gemm import microkernel
 from tinytorch.kernels.gemm import gemm
 worst, ran = 0.0, 0
@@ -386,7 +386,7 @@ for M, K, N in ((200, 300, 210), (61, 700, 77)):
             error = abs(gemm(x, y) - x.astype("d") @ y) / (abs(x) @ abs(y))
             assert error.max() < 2 * K**0.5 * 1.2e-7
 tile = microkernel.tile_shape("float32")
-print(json.dumps([simd.isa(), tile.rows, tile.columns, worst, ran]))
+print(json.dumps([level.isa(), tile.rows, tile.columns, worst, ran]))
 """
 
 
@@ -394,7 +394,7 @@ print(json.dumps([simd.isa(), tile.rows, tile.columns, worst, ran]))
     ("isa", "tile"), [("avx512", [14, 32]), ("avx2", [6, 16]), ("v128", [6, 8])]
 )
 def test_each_vector_level_is_right(isa, tile):
-    if simd.vector_bytes() < simd._VECTOR_BYTES[isa]:
+    if level.vector_bytes() < level._VECTOR_BYTES[isa]:
         pytest.skip(f"this CPU has no {isa}")
     environment = {**os.environ, "TINYTORCH_ISA": isa}
     done = subprocess.run(
@@ -403,7 +403,7 @@ def test_each_vector_level_is_right(isa, tile):
     assert done.returncode == 0, done.stderr[-2000:]
     seen, rows, columns, worst, ran = json.loads(done.stdout)
     assert seen == isa
-    assert [rows, columns] == tile or simd.platform.machine() not in ("x86_64", "AMD64")
+    assert [rows, columns] == tile or level.platform.machine() not in ("x86_64", "AMD64")
     assert worst < 1
     assert ran > 300
 

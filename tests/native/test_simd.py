@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from tinytorch.errors import InvalidValue
-from tinytorch.native import codecache, simd
+from tinytorch.native import codecache, level, simd
+from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.codecache import assembly, jit
 
 DTYPES = (np.float32, np.float64)
@@ -155,7 +156,7 @@ def test_a_wrong_type_is_refused_when_compiling():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_constants_do_not_widen_a_loop(dtype):
     x = np.zeros(8, dtype)
-    uses = simd.register_uses(assembly(times_constant, x, x))
+    uses = level.register_uses(assembly(times_constant, x, x))
     if not any(count for kind, count in uses.items() if kind != "scalar"):
         pytest.skip("this CPU has no vector instructions for this dtype")
     code = assembly(times_constant, x, x)
@@ -164,7 +165,7 @@ def test_constants_do_not_widen_a_loop(dtype):
 
 def test_what_cannot_be_a_vector_loop_counts_as_scalar():
     x = np.ones(8, np.float32)
-    uses = simd.register_uses(assembly(recurrence, x, x))
+    uses = level.register_uses(assembly(recurrence, x, x))
     assert uses.pop("scalar") >= 2
     assert not any(uses.values()), uses
 
@@ -196,27 +197,27 @@ ARM = """
 
 def test_register_uses_counts_packed_arithmetic_by_register():
     none = {"zmm": 0, "ymm": 0, "xmm": 0, "neon": 0, "sve": 0, "scalar": 0}
-    assert simd.register_uses("") == none
-    assert simd.register_uses(X86) == {**none, "zmm": 3, "ymm": 1, "xmm": 1, "scalar": 2}
-    assert simd.register_uses(ARM) == {**none, "neon": 3, "sve": 1, "scalar": 2}
+    assert level.register_uses("") == none
+    assert level.register_uses(X86) == {**none, "zmm": 3, "ymm": 1, "xmm": 1, "scalar": 2}
+    assert level.register_uses(ARM) == {**none, "neon": 3, "sve": 1, "scalar": 2}
 
 
 @pytest.mark.parametrize(
     ("isa", "vector_bytes", "float32_lanes"), [("avx512", 64, 16), ("avx2", 32, 8), ("v128", 16, 4)]
 )
 def test_the_level_decides_the_width(monkeypatch, isa, vector_bytes, float32_lanes):
-    monkeypatch.setattr(simd, "_host_isa", lambda: "avx512")
+    monkeypatch.setattr(level, "_host_isa", lambda: "avx512")
     monkeypatch.setenv("TINYTORCH_ISA", isa)
-    assert simd.isa() == isa
-    assert simd.vector_bytes() == vector_bytes
-    assert simd.lanes(np.float32) == float32_lanes
-    assert simd.lanes("float64") == float32_lanes // 2
-    assert simd.lanes(np.int8) == vector_bytes
+    assert level.isa() == isa
+    assert level.vector_bytes() == vector_bytes
+    assert level.lanes(np.float32) == float32_lanes
+    assert level.lanes("float64") == float32_lanes // 2
+    assert level.lanes(np.int8) == vector_bytes
 
 
 def test_without_a_wish_the_level_is_the_hosts(monkeypatch):
     monkeypatch.delenv("TINYTORCH_ISA", raising=False)
-    assert simd.isa() == simd._host_isa()
+    assert level.isa() == level._host_isa()
 
 
 @pytest.mark.parametrize(
@@ -232,15 +233,15 @@ def test_without_a_wish_the_level_is_the_hosts(monkeypatch):
     ],
 )
 def test_the_host_level_needs_every_feature(monkeypatch, features, isa):
-    monkeypatch.setattr(simd.binding, "get_host_cpu_features", lambda: features)
-    assert simd._host_isa.__wrapped__() == isa
+    monkeypatch.setattr(level.binding, "get_host_cpu_features", lambda: features)
+    assert level._host_isa.__wrapped__() == isa
 
 
 def test_more_than_the_cpu_has_is_refused(monkeypatch):
-    monkeypatch.setattr(simd, "_host_isa", lambda: "avx2")
+    monkeypatch.setattr(level, "_host_isa", lambda: "avx2")
     monkeypatch.setenv("TINYTORCH_ISA", "avx512")
     with pytest.raises(InvalidValue, match="more than this CPU has"):
-        simd.isa()
+        level.isa()
 
 
 @pytest.mark.parametrize(
@@ -253,17 +254,17 @@ def test_more_than_the_cpu_has_is_refused(monkeypatch):
     ],
 )
 def test_register_count(monkeypatch, isa, machine, count):
-    monkeypatch.setattr(simd, "_host_isa", lambda: "avx512")
+    monkeypatch.setattr(level, "_host_isa", lambda: "avx512")
     monkeypatch.setenv("TINYTORCH_ISA", isa)
-    monkeypatch.setattr(simd.platform, "machine", lambda: machine)
-    assert simd.register_count() == count
+    monkeypatch.setattr(level.platform, "machine", lambda: machine)
+    assert level.register_count() == count
 
 
 @pytest.mark.parametrize("alignment", [1, 16, 64, 4096])
 @pytest.mark.parametrize("shape", [7, (3, 5), (2, 0, 4), ()])
 def test_aligned_empty(shape, alignment):
     for dtype in (np.float32, np.float64, np.int8):
-        array = simd.aligned_empty(shape, dtype, alignment)
+        array = aligned_empty(shape, dtype, alignment)
         assert array.size == 0 or array.ctypes.data % alignment == 0
         assert array.shape == np.empty(shape).shape
         assert array.dtype == dtype
@@ -274,4 +275,4 @@ def test_aligned_empty(shape, alignment):
 @pytest.mark.parametrize("alignment", [0, -64, 48])
 def test_alignment_must_be_a_power_of_two(alignment):
     with pytest.raises(InvalidValue, match="power of two"):
-        simd.aligned_empty(8, alignment=alignment)
+        aligned_empty(8, alignment=alignment)

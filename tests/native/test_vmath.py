@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from numba import prange
 
-from tinytorch.native import simd, vmath
+from tinytorch.native import level, vmath
 from tinytorch.native.codecache import assembly, jit
 
 DTYPES = (np.float32, np.float64)
@@ -387,11 +387,11 @@ def machine_code(name: str, dtype: type[np.floating]) -> str:
 @functools.cache
 def loop_register(dtype: type[np.floating]) -> str:
     """Return the widest registers that LLVM uses for the plainest loop there is."""
-    uses = simd.register_uses(machine_code("multiply", dtype))
+    uses = level.register_uses(machine_code("multiply", dtype))
     widest = next((key for key, count in uses.items() if count), "scalar")
     if widest == "scalar":
         pytest.skip("this CPU has no vector instructions for this dtype")
-    if simd.vector_bytes() > 16:
+    if level.vector_bytes() > 16:
         assert widest in ("zmm", "ymm")
     return widest
 
@@ -404,7 +404,7 @@ FEWEST_INSTRUCTIONS = 12
 @pytest.mark.parametrize("name", NAMES)
 def test_loops_become_vector_code_of_full_width(name, dtype):
     code = machine_code(name, dtype)
-    uses = simd.register_uses(code)
+    uses = level.register_uses(code)
     assert uses[loop_register(dtype)] >= FEWEST_INSTRUCTIONS, uses
     assert not re.search(r"^\s+(call|blr?\s)", code, re.MULTILINE), "calls a function"
     if dtype is np.float32:
@@ -413,14 +413,14 @@ def test_loops_become_vector_code_of_full_width(name, dtype):
 
 def test_the_check_of_the_machine_code_can_fail():
     code = machine_code("libm_erf", np.float64)
-    assert simd.register_uses(code)[loop_register(np.float64)] < FEWEST_INSTRUCTIONS
+    assert level.register_uses(code)[loop_register(np.float64)] < FEWEST_INSTRUCTIONS
     assert re.search(r"^\s+(call|blr?\s)", code, re.MULTILINE)
 
 
 @pytest.mark.skipif(platform.machine().lower() not in ("x86_64", "amd64"), reason="x86-64 levels")
 @pytest.mark.parametrize("isa", ["avx2", "v128"])
 def test_narrower_machines_get_the_same_accuracy(isa):
-    if simd.vector_bytes() <= {"avx2": 32, "v128": 16}[isa]:
+    if level.vector_bytes() <= {"avx2": 32, "v128": 16}[isa]:
         pytest.skip(f"this run is not wider than {isa}")
     tests = (
         test_error_is_within_what_the_docstring_states.__name__,

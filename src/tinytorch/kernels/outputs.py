@@ -13,26 +13,22 @@ import numpy as np
 
 from tinytorch import ops
 from tinytorch.errors import InvalidValue, ShapeError
+from tinytorch.native import aligned
 from tinytorch.ops.spec import Array, Shape
 from tinytorch.ops.verify import expected_dtype
 
-_ALIGNMENT = 64
 _WORTH_ALIGNING = 1 << 15
 
 
 def aligned_empty(shape: Shape, dtype: Any) -> Array:
     """Return an uninitialised array; large ones start on a 64-byte boundary, as SIMD stores like.
 
-    NumPy aligns to 16 bytes. Below 32 KiB the alignment costs more than it brings.
+    Below 32 KiB the alignment costs more than it brings.
     """
     dtype = np.dtype(dtype)
-    size_bytes = math.prod(shape) * dtype.itemsize
-    if size_bytes < _WORTH_ALIGNING:
+    if math.prod(shape) * dtype.itemsize < _WORTH_ALIGNING:
         return np.empty(shape, dtype)
-    raw = np.empty(size_bytes + _ALIGNMENT, np.uint8)
-    start = -raw.__array_interface__["data"][0] % _ALIGNMENT
-    aligned: Array = raw[start : start + size_bytes].view(dtype).reshape(shape)
-    return aligned
+    return aligned.aligned_empty(shape, dtype)
 
 
 def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params: Any) -> Array:

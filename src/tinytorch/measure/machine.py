@@ -21,7 +21,7 @@ from typing import Any
 
 from tinytorch import config
 from tinytorch.measure.caches import ROOT, Cache, detect_caches, number_of, sysctl, text_of
-from tinytorch.native import threads
+from tinytorch.native import level, threads
 
 
 @dataclass(frozen=True)
@@ -169,15 +169,13 @@ def fingerprint() -> str:
 def _lasting() -> Machine:
     import psutil
 
-    from tinytorch.native import simd
-
     cpu, features = _llvm_host()
     libraries = ("numpy", "numba", "llvmlite")
     return Machine(
         cpu_model=_cpu_model(),
         llvm_cpu=cpu,
         llvm_features_hash=_digest(features),
-        isa=simd.isa(),
+        isa=level.isa(),
         physical_cores=psutil.cpu_count(logical=False),
         logical_cpus=os.cpu_count() or 1,
         usable_cpus=threads.usable_cpus(),

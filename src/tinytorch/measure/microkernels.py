@@ -15,7 +15,8 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import DTypeLike
 
-from tinytorch.native import codecache, simd
+from tinytorch.native import codecache, level
+from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.codecache import jit
 
 _numba = codecache.numba()
@@ -37,12 +38,12 @@ def accumulators() -> int:
     A fused multiply-add takes about 4 cycles and a core starts 1 to 4 of them in each, so fewer
     than 8 chains leave units idle. Two registers are left over for the operands.
     """
-    return 16 if simd.register_count() == 32 else 12
+    return 16 if level.register_count() == 32 else 12
 
 
 def chain_shape(threads: int, dtype: DTypeLike) -> tuple[int, int]:
     """Return the shape of the start and result operands of `fma_chains`."""
-    return threads, accumulators() * simd.lanes(dtype)
+    return threads, accumulators() * level.lanes(dtype)
 
 
 # ------------------------------------------------------------------------------ building loops
@@ -50,7 +51,7 @@ def chain_shape(threads: int, dtype: DTypeLike) -> tuple[int, int]:
 
 def _vector_type(context, dtype):
     element = context.get_value_type(dtype)
-    return ir.VectorType(element, simd.vector_bytes() * 8 // dtype.bitwidth)
+    return ir.VectorType(element, level.vector_bytes() * 8 // dtype.bitwidth)
 
 
 def _splat(builder, vector, scalar):
@@ -178,7 +179,7 @@ def _stream(streaming_store):
         is_triad = _vectors(other)
 
         def generate(context, builder, signature, args):
-            width = simd.vector_bytes() if streaming_store else target.dtype.bitwidth // 8
+            width = level.vector_bytes() if streaming_store else target.dtype.bitwidth // 8
             factor = _splat(builder, _vector_type(context, target.dtype), args[2])
             with _blocks(context, builder, target, args[3]) as (place, _):
                 at = [
@@ -221,7 +222,7 @@ def stream_buffer(threads: int, bytes_per_thread: int) -> np.ndarray[Any, Any]:
     The operands of a stream lie side by side in each row, `operand_size` elements each.
     """
     elements = max(bytes_per_thread, 3 * _PAST_PAGES) // 64 * 8
-    buffer = simd.aligned_empty((threads, elements), np.float64)
+    buffer = aligned_empty((threads, elements), np.float64)
     fill(buffer, 1.0)
     return buffer
 
@@ -285,7 +286,7 @@ def chase_operand(nbytes: int, line_bytes: int, seed: int = 0) -> np.ndarray[Any
     """
     words = line_bytes // 8
     order = np.random.default_rng(seed).permutation(max(1, nbytes // line_bytes)) * words
-    lines = simd.aligned_empty(order.size * words, np.uint64, line_bytes)
+    lines = aligned_empty(order.size * words, np.uint64, line_bytes)
     lines[order] = lines.ctypes.data + np.roll(order, -1) * 8
     return lines
 

@@ -16,7 +16,7 @@ import numpy as np
 from tinytorch.errors import MeasurementError
 from tinytorch.measure import microkernels
 from tinytorch.measure.caches import Cache, instances
-from tinytorch.native import simd, threads
+from tinytorch.native import level, threads
 
 # No core is clocked higher, multiplies and adds in more vectors a cycle, or loads and stores more.
 _CLOCK_HZ, _ARITHMETIC_UNITS, _MEMORY_PORTS = 7e9, 4, 6
@@ -179,7 +179,7 @@ def peak_probes(dtypes: Sequence[str], thread_counts: Sequence[int]) -> list[Pro
             run = functools.partial(
                 microkernels.fma_chains, start, real(0.75), real(0.25), np.empty_like(start)
             )
-            limit = 2 * simd.lanes(dtype) * _ARITHMETIC_UNITS * _CLOCK_HZ * count
+            limit = 2 * level.lanes(dtype) * _ARITHMETIC_UNITS * _CLOCK_HZ * count
             probes.append(Probe(dtype, count, 2.0 * start.size, limit, run))
     return probes
 
@@ -191,7 +191,7 @@ def stream_probes(thread_count: int, total_bytes: int, warm: bool) -> list[Probe
     """
     with threads.use_threads(thread_count):
         buffer = microkernels.stream_buffer(thread_count, total_bytes // thread_count)
-    limit = _MEMORY_PORTS * simd.vector_bytes() * _CLOCK_HZ * thread_count
+    limit = _MEMORY_PORTS * level.vector_bytes() * _CLOCK_HZ * thread_count
     one, two, three = (microkernels.operand_size(buffer, count) for count in (1, 2, 3))
     sums = np.zeros(thread_count)
     runs: dict[str, tuple[int, functools.partial[object]]] = {

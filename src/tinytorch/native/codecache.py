@@ -22,7 +22,7 @@ from typing import Any, TypeVar, cast, overload
 
 from tinytorch import config
 from tinytorch.files import write_whole
-from tinytorch.native import threads
+from tinytorch.native import level, threads
 from tinytorch.native.sources import source_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,7 +32,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 FLAGS = frozenset({"contract", "nsz", "arcp"})
 REASSOCIATE = FLAGS | {"reassoc"}
 
-_ISA_CPU = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "v128": "x86-64-v2"}
+# NOTE: LLVM prefers 256-bit vectors on a generic AVX-512 CPU unless it is told not to.
+_ISA_CPU = {
+    "avx512": ("x86-64-v4", "-prefer-256-bit"),
+    "avx2": ("x86-64-v3", ""),
+    "v128": ("x86-64-v2", ""),
+}
 _COMPILED_PACKAGES = ("native", "kernels", "measure", "fuse")
 
 
@@ -64,10 +69,9 @@ def numba() -> Any:
     threads.prepare()
     import numba as module
 
-    isa = config.get("TINYTORCH_ISA")
-    if isinstance(isa, str) and platform.machine().lower() in ("x86_64", "amd64"):
-        module.config.CPU_NAME = _ISA_CPU[isa]
-        module.config.CPU_FEATURES = ""
+    isa = level.isa()  # refuses what this CPU lacks
+    if config.get("TINYTORCH_ISA") and platform.machine().lower() in ("x86_64", "amd64"):
+        module.config.CPU_NAME, module.config.CPU_FEATURES = _ISA_CPU[isa]
     if threads.get_num_threads() < threads.usable_cpus():
         threads.set_num_threads(threads.get_num_threads())  # its pool is there to be told only now
     return module

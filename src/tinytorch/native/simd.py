@@ -1,4 +1,4 @@
-"""The machine's vectors: how wide they are, scalar intrinsics that LLVM widens, what code uses.
+"""Scalar intrinsics that LLVM widens to whole vectors.
 
 Numba's Python has no word for "the bits of a float" or "both sides of a choice"; the intrinsics
 here add them. Each works on scalars and is one LLVM instruction or a chain of them without a
@@ -8,124 +8,15 @@ branch or a call, so that a loop around it becomes vector code at whatever width
 from __future__ import annotations
 
 import functools
-import platform
-import re
-from math import prod
-from typing import Any
 
-import numpy as np
-from llvmlite import binding, ir
-from numpy.typing import DTypeLike
+from llvmlite import ir
 
-from tinytorch import config
-from tinytorch.errors import InvalidValue
 from tinytorch.native import codecache
 
 # NOTE: not `import numba`: the thread pools must be prepared before Numba is loaded.
 _numba = codecache.numba()
 _types = _numba.types
 _intrinsic = _numba.extending.intrinsic
-
-# ---------------------------------------------------------------------------- the vector level
-
-_VECTOR_BYTES = {"avx512": 64, "avx2": 32, "v128": 16}
-_X86_NEEDS = {
-    "avx512": ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"),
-    "avx2": ("avx2", "fma"),
-}
-
-
-@functools.cache
-def _host_isa() -> str:
-    try:
-        features = binding.get_host_cpu_features()
-    except RuntimeError:  # LLVM can't ask this CPU
-        return "v128"
-    for isa, needed in _X86_NEEDS.items():
-        if all(features.get(name, False) for name in needed):
-            return isa
-    return "v128"
-
-
-def isa() -> str:
-    """Return the vector level that kernels are compiled for: 'avx512', 'avx2' or 'v128'.
-
-    'v128' is any machine with 16-byte vectors: SSE on x86-64, NEON on ARM. TINYTORCH_ISA lowers
-    the level; raises InvalidValue where it asks for more than this CPU has.
-    """
-    asked = config.get("TINYTORCH_ISA")
-    host = _host_isa()
-    if asked is None:
-        return host
-    if _VECTOR_BYTES[str(asked)] > _VECTOR_BYTES[host]:
-        raise InvalidValue(
-            f"TINYTORCH_ISA={asked} asks for more than this CPU has ({host}): its code would die "
-            f"of an illegal instruction; unset it, or set {host} or less"
-        )
-    return str(asked)
-
-
-def vector_bytes() -> int:
-    """Return the bytes in one vector register at the level `isa()`."""
-    return _VECTOR_BYTES[isa()]
-
-
-def lanes(dtype: DTypeLike) -> int:
-    """Return how many elements of `dtype` one vector register holds (at least 1)."""
-    return max(1, vector_bytes() // np.dtype(dtype).itemsize)
-
-
-def register_count() -> int:
-    """Return how many vector registers the machine code can name at the level `isa()`."""
-    is_arm = platform.machine().lower() in ("arm64", "aarch64")
-    return 32 if is_arm or isa() == "avx512" else 16
-
-
-# NOTE: the suffix tells packed from scalar: vmulps works on a whole register, vmulss on one float.
-_X86_FLOAT = re.compile(
-    r"^\s+v?(?:add|sub|mul|div|sqrt|min|max|fn?m(?:add|sub|addsub|subadd)(?:132|213|231))"
-    r"(?P<kind>[ps])[sd]\s.*?%(?P<register>[xyz]mm)",
-    re.MULTILINE,
-)
-_ARM_FLOAT = re.compile(
-    r"^\s+f(?:add|sub|mul|div|sqrt|mla|mls|madd|msub|nmadd|nmsub|min|max|minnm|maxnm)"
-    r"(?:\.(?P<suffix>[248][sd])\s|\s+(?P<register>[vzsd])\d)",
-    re.MULTILINE,
-)
-
-
-def register_uses(asm: str) -> dict[str, int]:
-    """Count the floating-point arithmetic instructions in `asm`, by the registers they work on.
-
-    The keys 'zmm', 'ymm' and 'xmm' count packed instructions on x86-64, 'neon' and 'sve' those on
-    ARM, and 'scalar' what works on one number, whatever register that number sits in.
-    """
-    uses = dict.fromkeys(("zmm", "ymm", "xmm", "neon", "sve", "scalar"), 0)
-    for match in _X86_FLOAT.finditer(asm):
-        uses[match["register"] if match["kind"] == "p" else "scalar"] += 1
-    for match in _ARM_FLOAT.finditer(asm):
-        packed = "neon" if match["suffix"] else {"v": "neon", "z": "sve"}.get(match["register"])
-        uses[packed or "scalar"] += 1
-    return uses
-
-
-def aligned_empty(
-    shape: int | tuple[int, ...], dtype: DTypeLike = np.float32, alignment: int = 64
-) -> np.ndarray[Any, Any]:
-    """Return an uninitialised C-ordered array whose first byte is a multiple of `alignment`.
-
-    `np.empty` promises 16 bytes; a 64-byte vector that straddles two cache lines costs two loads.
-    Raises InvalidValue unless `alignment` is a power of two.
-    """
-    if alignment < 1 or alignment & (alignment - 1):
-        raise InvalidValue(f"alignment must be a power of two in bytes, got {alignment!r}")
-    wanted = np.dtype(dtype)
-    sizes = shape if isinstance(shape, tuple) else (shape,)
-    size = prod(sizes) * wanted.itemsize
-    raw = np.empty(size + alignment, np.uint8)
-    start = -raw.ctypes.data % alignment
-    return raw[start : start + size].view(wanted).reshape(sizes)
-
 
 # ---------------------------------------------------------------- intrinsics on one number
 # "Like x" below means of x's own type: float32 code never widens to float64, and int32 arithmetic,

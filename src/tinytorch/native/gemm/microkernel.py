@@ -19,7 +19,7 @@ from typing import Any
 from llvmlite import ir
 from numpy.typing import DTypeLike
 
-from tinytorch.native import simd
+from tinytorch.native import level
 from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
 
 # Vectors in a row of the tile. With two, each element of A that is spread serves two products.
@@ -37,13 +37,13 @@ class Tile:
 
 
 def tile_shape(dtype: DTypeLike) -> Tile:
-    """Return the tile that fills the vector registers of the level `simd.isa()`.
+    """Return the tile that fills the vector registers of the level `level.isa()`.
 
     Beside the sums there must be room for a row of B and for two spread elements of A (where there
     is no fused multiply-add, one of them holds the product): MR is 14 with 32 registers, 6 with 16.
     """
-    lanes = simd.lanes(dtype)
-    rows = (simd.register_count() - VECTORS - 2) // VECTORS
+    lanes = level.lanes(dtype)
+    rows = (level.register_count() - VECTORS - 2) // VECTORS
     return Tile(rows, VECTORS * lanes, lanes)
 
 

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
+from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
-from tinytorch.native.simd import aligned_empty
 
 Array = NDArray[Any]
 

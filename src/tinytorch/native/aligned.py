@@ -1,0 +1,29 @@
+"""Arrays that start where vector loads and stores like them to."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from tinytorch.errors import InvalidValue
+
+
+def aligned_empty(
+    shape: int | tuple[int, ...], dtype: DTypeLike = np.float32, alignment: int = 64
+) -> np.ndarray[Any, Any]:
+    """Return an uninitialised C-ordered array whose first byte is a multiple of `alignment`.
+
+    `np.empty` promises 16 bytes; a 64-byte vector that straddles two cache lines costs two loads.
+    Raises InvalidValue unless `alignment` is a power of two.
+    """
+    if alignment < 1 or alignment & (alignment - 1):
+        raise InvalidValue(f"alignment must be a power of two in bytes, got {alignment!r}")
+    wanted = np.dtype(dtype)
+    sizes = shape if isinstance(shape, tuple) else (shape,)
+    size = prod(sizes) * wanted.itemsize
+    raw = np.empty(size + alignment, np.uint8)
+    start = -raw.ctypes.data % alignment
+    return raw[start : start + size].view(wanted).reshape(sizes)
