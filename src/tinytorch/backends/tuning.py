@@ -78,8 +78,8 @@ def bucket_of(shape: tuple[int, ...]) -> str:
 def _sources(op: str) -> str:
     # NOTE: the files are read, not imported: looking a call up must not load Numba.
     ours = Path(kernels.__file__).parent
-    folders = (ours, ours / op, Path(native.__file__).parent)
-    return source_hash(path for folder in folders for path in folder.glob("*.py"))
+    files = [path for folder in (ours, ours / op) for path in folder.glob("*.py")]
+    return source_hash([*files, *Path(native.__file__).parent.rglob("*.py")])
 
 
 def key_for(op: str, arrays: tuple[Array, ...], params: Params) -> Key:
