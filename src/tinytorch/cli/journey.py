@@ -26,6 +26,7 @@ from tinytorch.measure.units import bytes_text, interval_text, percent_text, rat
 
 SCHEMA = "tinytorch.journey/1"
 LADDERS = ("matmul", "gelu")
+RUNG_SECONDS = 0.8
 
 
 def _now() -> str:
@@ -98,7 +99,11 @@ def _ladders(story: Story, update: Update) -> None:
     assert story.ceilings is not None
     tables, bars, data = [], {}, {}
     for i, op in enumerate(LADDERS):
-        found = ladder.climb(op, lambda what, done, i=i: update(what, (i + done) / len(LADDERS)))  # type: ignore[misc]
+        found = ladder.climb(
+            op,
+            lambda what, done, i=i: update(what, (i + done) / len(LADDERS)),  # type: ignore[misc]
+            seconds=RUNG_SECONDS,
+        )
         story.ladders.append(found)
         tables.append(ladder.ladder_table(found, story.ceilings))
         bars[f"{op}: GFLOP/s of each rung"] = ladder.ladder_bars(found)

@@ -23,7 +23,7 @@ def figures(value: float, count: int = 3) -> str:
 def seconds_text(seconds: float) -> str:
     """Return 0.00123 as `1.23 ms`."""
     for factor, unit in _SECONDS:
-        if seconds >= factor:
+        if abs(seconds) >= factor:
             return f"{figures(seconds / factor)} {unit}"
     return f"{figures(seconds * 1e9)} ns"
 
