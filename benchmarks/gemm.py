@@ -83,15 +83,18 @@ def _measure(case: Case, dtype: str, effort: Effort) -> tuple[float, str]:
 def main() -> int:
     """Measure the groups asked for; 1 if a result is wrong."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("groups", nargs="*", choices=[[], *GROUPS], default=list(GROUPS))
+    parser.add_argument("groups", nargs="*", help=f"of {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, threads.usable_cpus()])
     asked = parser.parse_args()
+    unknown = [group for group in asked.groups if group not in GROUPS]
+    if unknown:
+        parser.error(f"no group {unknown[0]!r}: choose from {', '.join(GROUPS)}")
     effort = Effort(seconds=0.5 if asked.quick else 2.0, relative_width=0.02)
     for count in dict.fromkeys(asked.threads):
         threads.set_num_threads(count)
-        for group in asked.groups:
+        for group in asked.groups or GROUPS:
             print(f"--- {group}, {asked.dtype}, {count} thread(s)")
             ratios = []
             for case in GROUPS[group]():
