@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tinytorch.native import codecache, level, threads
-from tinytorch.native.codecache import REASSOCIATE, assembly, compile_seconds, jit
+from tinytorch.native.codecache import REASSOCIATE, assembly, jit
 from tinytorch.native.sources import source_hash
 
 on_x86 = pytest.mark.skipif(
@@ -202,13 +202,6 @@ def test_prange_comes_from_here() -> None:
     assert codecache.prange is codecache.numba().prange
     with pytest.raises(AttributeError, match="no attribute 'prang'"):
         _ = codecache.prang
-
-
-def test_compile_seconds_are_spent_once() -> None:
-    fresh = codecache.numba().njit(lambda x: x * 2)
-    first = compile_seconds(fresh, 1.0)
-    assert 0 < compile_seconds(fresh, 1.0) < first
-    assert fresh(2.0) == 4
 
 
 # The vector level -----------------------------------------------------------------------------

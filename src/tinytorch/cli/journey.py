@@ -186,7 +186,7 @@ def _digits(story: Story, update: Update) -> None:
     )
 
 
-# What is told, and roughly what share of the time each part takes.
+# What is told, in order.
 PARTS: tuple[tuple[str, Callable[[Story, Update], None]], ...] = (
     ("the machine", _machine),
     ("loop order", _loop_order),

@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 
 import click
 
-from tinytorch import ops
 from tinytorch.errors import InvalidValue, MeasurementError
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
@@ -113,8 +112,3 @@ def callable_at(target: str) -> Callable[[], Any]:
             ) from error
 
     return call
-
-
-def op_of(name: str) -> Op:
-    """Return the op of a command's argument."""
-    return ops.get(name)

@@ -95,8 +95,8 @@ def im2col(x: Array, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0) -> 
 def columns(x: Array, geometry: Geometry) -> Array:
     """Return the patches as columns, (N, C kh kw, oh ow), for `weight @ columns` in NCHW order.
 
-    Whole rows of pixels are copied at a time, several times faster than `im2col`. A kernel of one
-    pixel needs no copy, so the result may share memory with x.
+    Whole rows of pixels are copied at a time, where `im2col` copies rows of a patch. A kernel of
+    one pixel needs no copy, so the result may share memory with x.
     """
     oh, ow = geometry.output
     return _windows(x, geometry).reshape(x.shape[0], geometry.patch, oh * ow)

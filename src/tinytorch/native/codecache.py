@@ -13,7 +13,6 @@ import linecache
 import platform
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -204,13 +203,6 @@ def _holds(path: Path, source: str) -> bool:
         return path.read_text(encoding="utf-8") == source
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def compile_seconds(compiled: Any, *args: Any) -> float:
-    """Compile for the types of `args` now, and return the seconds that took (or loading took)."""
-    start = time.perf_counter()
-    compiled.compile(tuple(numba().typeof(arg) for arg in args))
-    return time.perf_counter() - start
 
 
 def assembly(compiled: Any, *args: Any) -> str:

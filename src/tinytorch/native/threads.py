@@ -1,10 +1,11 @@
 """The one owner of thread counts and pools: Numba's for our kernels, OpenBLAS's for the library's.
 
 Two pools on the same cores fight: after a call, the workers of each spin while they wait for the
-next, and the other pool's work has to wait for them. With the defaults, a small product followed
-by a small parallel kernel took 33 times the sum of both on two cores. OpenMP workers that sleep
-instead of spinning cure it, but only if the wish is in the environment before libgomp is loaded,
-so `prepare` runs before Numba is imported, and says so when it came too late.
+next, and the other pool's work has to wait for them: with the defaults, a small product and a small
+parallel kernel in turns take many times the sum of both (`make bench` measures it). OpenMP workers
+can be made to sleep instead of spinning, but only if the wish is in the environment before libgomp
+is loaded, so `prepare` runs before Numba is imported, and says so when it came too late. OpenBLAS's
+own workers still spin for a while after a call; its switch is read when NumPy is loaded, before us.
 """
 
 from __future__ import annotations
