@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from tinytorch.native.codecache import c_function, jit, prange
-from tinytorch.native.conv import pixels
+from tinytorch.native.conv import pixels, weights
 from tinytorch.native.conv.fields import SIZE
 from tinytorch.native.gemm.pointers import at, call, data, types
 
@@ -39,11 +39,14 @@ def runner() -> Any:
     return compiled
 
 
+_SHARES = {"pixels": pixels.share, "weights": weights.share}
+
+
 @functools.cache
 def _routine(name: str, dtype: str) -> Any:
     place = types.CPointer(getattr(types, dtype))
     signature = types.void(types.CPointer(types.int64), types.int64, place)
-    return c_function({"pixels": pixels.share}[name], signature)
+    return c_function(_SHARES[name], signature)
 
 
 def routine(name: str, dtype: str) -> int:

@@ -13,6 +13,7 @@ from tinytorch.native.codecache import jit
 from tinytorch.native.conv.fields import (
     BATCH,
     BIAS,
+    CHANNELS,
     DEPTH,
     GRID_COLUMNS,
     GRID_ROWS,
@@ -202,7 +203,8 @@ def share(n, number, kind):
         if n[IN_PLACE] == 0:
             planes = placed(kind, room)
             met = begin * wide // pixels, (min(stop * wide, inside) - 1) // pixels
-            lay_out(n, image + met[0], met[1] - met[0] + 1, at(planes, met[0] * n[PLANES]))
+            place = at(planes, met[0] * n[PLANES])
+            lay_out(n, image + met[0], met[1] - met[0] + 1, (0, n[CHANNELS]), place)
         out = at(placed(kind, n[OUT]), image * n[OUT_IMAGE])
         _panels(n, planes, begin, stop, inside, i0, i1, room, out)
         p = group * of_group + stop

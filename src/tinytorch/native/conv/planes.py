@@ -10,7 +10,6 @@ from __future__ import annotations
 from tinytorch.native.codecache import jit
 from tinytorch.native.conv.fields import (
     CHANNEL,
-    CHANNELS,
     COLUMN,
     HEIGHT,
     IMAGE,
@@ -68,16 +67,20 @@ def _plane(n, source, a, b, target):
 
 
 @jit
-def lay_out(n, first, count, target):
-    """Lay out `count` images from the `first` on, and a little room of zeros behind the last."""
+def lay_out(n, first, count, channels, target):
+    """Lay out `count` images from the `first` on, and a little room of zeros behind the last.
+
+    `channels` are the first to be laid out and the one behind the last; others' room is left alone.
+    """
     whole = placed(target, n[SOURCE])
     plane = n[PLANE_ROWS] * n[PLANE_COLUMNS]
     for i in range(count):
-        place = at(target, i * n[PLANES])
-        for c in range(n[CHANNELS]):
+        place = at(target, i * n[PLANES] + channels[0] * n[PHASES_Y] * n[PHASES_X] * plane)
+        for c in range(channels[0], channels[1]):
             source = at(whole, (first + i) * n[IMAGE] + c * n[CHANNEL])
             for a in range(n[PHASES_Y]):
                 for b in range(n[PHASES_X]):
                     _plane(n, source, a, b, place)
                     place = at(place, plane)
-    _zero(at(target, count * n[PLANES]), 0, 2 * NR(target[0]))
+        if i + 1 == count:
+            _zero(place, 0, 2 * NR(target[0]))
