@@ -5,7 +5,6 @@ N images, C channels, O outputs, H x W pixels, patches of kh x kw.
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ class Window:
 class Task:
     """Tables, all but the addresses that differ from call to call; `kept` is what they name."""
 
+    dtype: str
+    routine: str
     numbers: Table
     kept: tuple[Table, ...]
     shares: int
@@ -201,9 +202,8 @@ def _over_images(window: Window, dtype: str, dense: bool) -> tuple[dict[str, int
     return numbers, offsets
 
 
-@functools.lru_cache(maxsize=1024)
 def forward(
-    window: Window, dtype: str, caches: CacheBytes, threads: int, relu: bool, dense: bool
+    window: Window, dtype: str, caches: CacheBytes, threads: int, dense: bool, relu: bool
 ) -> Task:
     """Return the table for a convolution; `dense` says that the images are C-contiguous."""
     numbers, offsets = _over_images(window, dtype, dense)
@@ -212,10 +212,10 @@ def forward(
     numbers |= {"OUT_IMAGE": window.outputs * pixels, "OUT_CHANNEL": pixels}
     numbers |= {"OUT_ROW": numbers["PIXEL_COLUMNS"], "OUT_COLUMN": 1}
     shares, room = _cut_pixels(numbers, dtype, caches, threads)
-    return Task(_finished(numbers, dtype)[None], (offsets,), shares, shares * room)
+    tables = _finished(numbers, dtype)[None]
+    return Task(dtype, "pixels", tables, (offsets,), shares, shares * room)
 
 
-@functools.lru_cache(maxsize=1024)
 def weight_gradient(
     window: Window, dtype: str, caches: CacheBytes, threads: int, dense: bool
 ) -> Task:
@@ -226,7 +226,8 @@ def weight_gradient(
     numbers |= {"OUT_CHANNEL": numbers["PATCH"]}
     shares, room = _cut_weights(numbers, dtype, caches, threads)
     chunks = numbers["CHUNKS"]
-    return Task(_finished(numbers, dtype)[None], (offsets,), shares, shares * room, chunks)
+    tables = _finished(numbers, dtype)[None]
+    return Task(dtype, "weights", tables, (offsets,), shares, shares * room, chunks)
 
 
 @dataclass(frozen=True)
@@ -291,7 +292,6 @@ def _one_remainder(
     return numbers, (tables[0], tables[1])
 
 
-@functools.lru_cache(maxsize=1024)
 def input_gradient(
     window: Window, dtype: str, caches: CacheBytes, threads: int, dense: bool
 ) -> Task:
@@ -318,4 +318,4 @@ def input_gradient(
     stacked = np.array(tables)
     # NOTE: a thread may be a table ahead of another: their rooms must be apart in every table.
     stacked[:, fields.ROOM_SHARE] = room
-    return Task(stacked, tuple(kept), shares, shares * room)
+    return Task(dtype, "pixels", stacked, tuple(kept), shares, shares * room)
