@@ -106,16 +106,18 @@ def _cut_pixels(
     of_group = math.ceil(group * pixels / tile.columns)
     panel = depth * tile.columns * item
     panels = _evenly(of_group, max(1, caches.second // 2 // panel))
-    rows = max(1, caches.second * 3 // 8 // (depth * item * tile.rows)) * tile.rows
     small = images * pixels * numbers["OUTPUTS"] * steps < WORTH_SHARING
     high = math.ceil(numbers["OUTPUTS"] / tile.rows)
     total = math.ceil(images / group) * of_group
     grid = _grid(high, total, 1 if small else threads, (tile.rows, tile.columns))
-    numbers |= {"GROUP": group, "DEPTH": depth, "ROWS": rows, "PANELS": panels}
+    packed = math.ceil(high / grid[0]) * tile.rows * steps * item
+    packs_often = packed > caches.second // 4
+    numbers |= {"GROUP": group, "DEPTH": depth, "PANELS": panels, "PACKS_OFTEN": int(packs_often)}
     numbers |= {"GRID_ROWS": grid[0], "GRID_COLUMNS": grid[1]}
+    a_rows = 1 if packs_often else math.ceil(high / grid[0]) + 1
     sizes = (
         _planes_bytes(numbers, group, tile, item),
-        ((math.ceil(high / grid[0]) + 1) * tile.rows * steps + tile.lanes * tile.rows) * item,
+        (a_rows * tile.rows * (depth if packs_often else steps) + tile.lanes * tile.rows) * item,
         (panels * depth + 2) * tile.columns * item,
         tile.rows * tile.columns * item,
         panels * (HEAD + RUN * tile.columns) * 8,

@@ -32,6 +32,7 @@ from tinytorch.native.conv.fields import (
     PATCH,
     PIXEL_COLUMNS,
     PIXEL_ROWS,
+    PLANE_ROWS,
     PLANES,
     ROOM,
     ROOM_A,
@@ -123,7 +124,7 @@ def _columns(n, kind, images, columns, i0, i1, room, out):
         planes = placed(kind, n[SOURCE])
         if n[IN_PLACE] == 0:
             planes = at(placed(kind, room), -image * n[PLANES])
-            lay_out(n, image, count, channels, placed(kind, room))
+            lay_out(n, image, count, channels, (0, n[PLANE_ROWS]), placed(kind, room))
         end = (image + count) * pixels
         for k in range(image * pixels, end, n[DEPTH]):
             adds = k > images[0] * pixels
