@@ -22,8 +22,7 @@ def naive(dy, w, out=None, stride=1, padding=0, input_size=None):
     count = len(dy) * found.output[0] * found.output[1]
     pixels = dy.transpose(0, 2, 3, 1).reshape(count, len(w)).tolist()
     patches = [
-        [float(sum(map(float.__mul__, pixel, element))) for element in elements]
-        for pixel in pixels
+        [float(sum(map(float.__mul__, pixel, element))) for element in elements] for pixel in pixels
     ]
     cols = np.array(patches, np.float64).reshape(count, found.patch)
     result[...] = col2im(cols, found.images, found.kernel, stride, padding)

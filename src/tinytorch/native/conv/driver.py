@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from tinytorch.native.codecache import c_function, jit, prange
-from tinytorch.native.conv import pixels, weights
+from tinytorch.native.conv import pixels, pools, weights
 from tinytorch.native.conv.fields import (
     BIAS,
     CHANNEL,
@@ -88,7 +88,14 @@ def filler(dtype: str) -> Any:
     return _compiled(_fill, signature, parallel=False)
 
 
-_SHARES = {"pixels": pixels.share, "weights": weights.share}
+_SHARES = {
+    "pixels": pixels.share,
+    "weights": weights.share,
+    "max_pool2d": pools.largest,
+    "max_pool2d_gradient": pools.largest_gradient,
+    "avg_pool2d": pools.mean,
+    "avg_pool2d_gradient": pools.mean_gradient,
+}
 
 
 @functools.cache
@@ -99,6 +106,6 @@ def _routine(name: str, dtype: str) -> Any:
 
 
 def routine(name: str, dtype: str) -> int:
-    """Return the address of a routine for 'float32' or 'float64', compiled if need be."""
+    """Return the address of a routine for a data type, compiled if need be."""
     found: int = _routine(name, dtype).address
     return found

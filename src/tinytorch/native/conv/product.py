@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.native.conv import driver
+from tinytorch.native.conv import driver, pools
 from tinytorch.native.conv.plan import Task
 from tinytorch.native.gemm.product import _ROOM
 
@@ -57,3 +57,11 @@ def run(task: Task, source: Array, other: Array, out: Array, bias: Array | None 
     compiled.run(compiled.routine, tables, task.shares)
     if parts:
         np.add.reduce(results, axis=0, out=out)
+
+
+def run_table(routine: str, dtype: Any, numbers: dict[str, int], shares: int) -> None:
+    """Run a pooling's table of numbers, with room of ROOM_SHARE bytes a share added."""
+    room = _ROOM.rows(1, shares * numbers["ROOM_SHARE"], _BYTES)[0]
+    numbers["ROOM"] = int(room.__array_interface__["data"][0])
+    table = np.array([[numbers[name] for name in pools.FIELDS]], np.int64)
+    driver.runner()(driver.routine(routine, dtype.name), table, shares)
