@@ -13,6 +13,7 @@ Shape letters: MR, NR of the tile; r, v the rows and vectors of one kernel.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,14 @@ class Tile:
     rows: int
     columns: int
     lanes: int
+
+    @property
+    def tall(self) -> int:
+        """The rows of a tile one vector wide: enough for the sums in flight to hide their latency.
+
+        With 16 registers that is 12, where the two vectors' 6 would leave half of them idle.
+        """
+        return max(self.rows, 12)
 
 
 def tile_shape(dtype: DTypeLike) -> Tile:
@@ -63,6 +72,7 @@ def tile_constant(choose):
 
 
 MR = tile_constant(lambda tile: tile.rows)
+TALL = tile_constant(lambda tile: tile.tall)
 NR = tile_constant(lambda tile: tile.columns)
 LANES = tile_constant(lambda tile: tile.lanes)
 
@@ -98,10 +108,8 @@ def _by_strides(builder: Any, a: Any, a_row: Any, rows: int) -> _Places:
         apart = builder.mul(a_row, _INT(first * item))
         place = _opaque(builder, builder.add(number, apart))
         starts.append(builder.inttoptr(place, a.type))
-    offsets = [_INT(0)]
-    for i in range(1, min(rows, 3)):
-        offsets.append(_opaque(builder, builder.mul(a_row, _INT(i))))
-    return _Places(starts, offsets)
+    offsets = [_opaque(builder, builder.mul(a_row, _INT(i))) for i in range(1, min(rows, 3))]
+    return _Places(starts, [_INT(0), *offsets])
 
 
 @dataclass(frozen=True)
@@ -273,7 +281,7 @@ class _Kernel:
             group, offset = divmod(i, len(places.offsets))
             element = self._load(builder, builder.gep(state[group], [places.offsets[offset]]))
             spread = self._spread(builder, element)
-            for j, vector in enumerate(b_row):
+            for vector in b_row:
                 added.append(self._multiply_add(builder, spread, vector, sums[len(added)]))
         moved = [builder.gep(start, [a_step]) for start in state[:groups]]
         return [*moved, builder.gep(b_here, [b_step]), *added]
@@ -301,7 +309,9 @@ class _Kernel:
 def multiply_tile(
     typing_context, rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep
 ):
-    """Write C = alpha * A @ B + keep * C for one tile of `rows` (1 … MR) by `vectors` (1, 2).
+    """Write C = alpha * A @ B + keep * C for one tile of `rows` by `vectors` (2, or 1).
+
+    Two vectors wide, a tile has 1 … MR rows; one vector wide, 1 … TALL.
 
     a, b and c are addresses of alpha's type: A's element (i, k) is a[i * a_row + k * a_step], B's
     (k, j) is b[k * b_step + j], C's (i, j) is c[i * c_row + j]. Whole vectors are read and written.
@@ -316,14 +326,15 @@ def multiply_tile(
         key = builder.add(builder.mul(args[0], _INT(VECTORS)), args[1])
         none, end = (builder.append_basic_block(name) for name in ("tile.none", "tile.end"))
         choice = builder.switch(key, none)
-        for r in range(1, tile.rows + 1):
-            for v in range(1, VECTORS + 1):
-                block = builder.append_basic_block("tile")
-                choice.add_case(_INT(r * VECTORS + v), block)
-                builder.position_at_end(block)
-                kernel = _Kernel(builder.module, real, tile.lanes, r, v)
-                builder.call(kernel.function(), args[2:])
-                builder.branch(end)
+        for r, v in itertools.product(range(1, tile.tall + 1), range(1, VECTORS + 1)):
+            if v > 1 and r > tile.rows:
+                continue
+            block = builder.append_basic_block("tile")
+            choice.add_case(_INT(r * VECTORS + v), block)
+            builder.position_at_end(block)
+            kernel = _Kernel(builder.module, real, tile.lanes, r, v)
+            builder.call(kernel.function(), args[2:])
+            builder.branch(end)
         builder.position_at_end(none)
         builder.unreachable()
         builder.position_at_end(end)
