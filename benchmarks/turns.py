@@ -33,8 +33,8 @@ class Effort:
     relative_width: float = 0.02
 
 
-FULL = Effort(3.0, 4e-3)
-QUICK = Effort(1.0, 2e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
+FULL = Effort(3.0, 10e-3)
+QUICK = Effort(1.0, 4e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
 
 
 @dataclass

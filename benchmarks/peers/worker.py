@@ -105,7 +105,7 @@ class Worker:
         assert self._run is not None
         call = self._run.call
         if self._once < 0.25:
-            _seconds(call, max(1, loops // 4))
+            _seconds(call, max(2 if self._once < 0.02 else 1, loops // 4))
         gc.disable()
         try:
             return {"seconds": _seconds(call, loops)}
