@@ -58,7 +58,8 @@ def _on_each(group: Group, bar: Bar, measured: Measured) -> list[Held]:
         if best:
             found = ratio(result, best[0])
             text = f"{ratio_text(found)} against {best[0]}"
-            held.append(Held(group.name, case.name, text_of(bar), text, found.median >= bar.at_least))
+            kept = found.median >= bar.at_least
+            held.append(Held(group.name, case.name, text_of(bar), text, kept))
         else:
             held.append(Held(group.name, case.name, text_of(bar), "not measured", None))
     return held
@@ -72,8 +73,11 @@ def _mean(group: Group, bar: Bar, measured: Measured) -> list[Held]:
     if not found:
         return [Held(group.name, "", text_of(bar), "not measured", None)]
     mean = math.exp(sum(map(math.log, found)) / len(found))
-    text = f"{figures(mean)}x over {len(found)} of {len(group.cases)} cases"
-    return [Held(group.name, "", text_of(bar), text, mean >= bar.at_least)]
+    due = len(bar.only or group.cases)
+    if len(found) < due:  # a mean of some is no mean of all
+        text = f"{figures(mean)}x over {len(found)} of {due} cases"
+        return [Held(group.name, "", text_of(bar), text, None)]
+    return [Held(group.name, "", text_of(bar), f"{figures(mean)}x", mean >= bar.at_least)]
 
 
 def text_of(bar: Bar) -> str:
@@ -84,7 +88,7 @@ def text_of(bar: Bar) -> str:
 def bars(group: Group, measured: Measured) -> list[Held]:
     """Hold what was measured against the group's bars."""
     held: list[Held] = []
-    for bar in group.bars:
+    for bar in group.bars if measured else ():
         about = [(c, r) for c, r in measured if not bar.only or c.name in bar.only]
         if about:
             held += (_on_each if bar.each else _mean)(group, bar, about)
@@ -123,8 +127,10 @@ def group_data(group: Group, measured: Measured) -> dict[str, Any]:
     }
 
 
-def whole(groups: Sequence[Mapping[str, Any]], quick: bool, threads: int) -> dict[str, Any]:
-    """Return everything, with the machine and the moment."""
+def whole(
+    groups: Sequence[Mapping[str, Any]], house: Sequence[Held], quick: bool, threads: int
+) -> dict[str, Any]:
+    """Return everything, with the machine and the moment; `house` are the bars without peers."""
     return {
         "schema": SCHEMA,
         "taken_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -133,6 +139,7 @@ def whole(groups: Sequence[Mapping[str, Any]], quick: bool, threads: int) -> dic
         "environment": asdict(Environment.now()),
         "machine": machine.detect().to_dict(),
         "groups": list(groups),
+        "house": [asdict(held) for held in house],
     }
 
 

@@ -88,7 +88,13 @@ def groups() -> tuple[Group, ...]:
     bars = (
         Bar("the best peer, on each", 1.0),
         Bar("the best peer, geometric mean", 2.0, each=False),
-        Bar("1.35 x the time of a copy, the memory-bound ones", 1 / 1.35, ("copy",), True, MEMORY_BOUND),
+        Bar(
+            "a copy of the same bytes, where memory bounds it",
+            1 / 1.35,
+            ("copy",),
+            True,
+            MEMORY_BOUND,
+        ),
     )
     cases = tuple(map(_case, programs.PROGRAMS))
     return (Group("fused", "Fused programs, 4M float32", cases, peers, bars, "GB/s"),)

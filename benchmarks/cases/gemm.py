@@ -48,10 +48,6 @@ def groups() -> tuple[Group, ...]:
             "Small, batched and tall-skinny products",
             small,
             _PEERS,
-            (
-                Bar(
-                    "the faster of NumPy and PyTorch, geometric mean", 1.3, _RIVALS, each=False
-                ),
-            ),
+            (Bar("the faster of NumPy and PyTorch, geometric mean", 1.3, _RIVALS, each=False),),
         ),
     )

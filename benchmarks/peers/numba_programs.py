@@ -15,7 +15,9 @@ _f = np.float32
 def gelu_tanh(x, out):
     for i in prange(x.size):
         v = x[i]
-        out[i] = _f(0.5) * v * (_f(1) + math.tanh(_f(0.7978845608) * (v + _f(0.044715) * v * v * v)))
+        out[i] = (
+            _f(0.5) * v * (_f(1) + math.tanh(_f(0.7978845608) * (v + _f(0.044715) * v * v * v)))
+        )
 
 
 @_plain

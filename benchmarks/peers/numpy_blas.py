@@ -42,4 +42,30 @@ def program(params: Params, *arrays: Any) -> Run:
     return Run(functools.partial(PROGRAMS[params["program"]].function, *arrays), False)
 
 
-MAKERS = {"matmul": matmul, "linear": linear, "program": program}
+def attention(params: Params, q: Any, k: Any, v: Any) -> Run:
+    """Return attention with its whole score matrix."""
+    scale = np.float32(q.shape[-1] ** -0.5)
+    hidden = np.triu(np.full((q.shape[-2], k.shape[-2]), -np.inf, np.float32), 1)
+
+    def call() -> Any:
+        scores = q @ k.swapaxes(-1, -2) * scale
+        if params["causal"]:
+            scores += hidden
+        weights = np.exp(scores - scores.max(-1, keepdims=True))
+        return weights / weights.sum(-1, keepdims=True) @ v
+
+    return Run(call, preallocated=False)
+
+
+def dense(params: Params, w: Any, x: Any) -> Run:
+    """Return the dense product, zeros and all."""
+    return Run(functools.partial(np.matmul, w, x, out=np.matmul(w, x)), note="dense")
+
+
+MAKERS = {
+    "matmul": matmul,
+    "linear": linear,
+    "program": program,
+    "attention": attention,
+    "sparse": dense,
+}

@@ -1,4 +1,4 @@
-"""ONNX Runtime: a model made here with `onnx`, its inputs and outputs bound to memory beforehand."""
+"""ONNX Runtime: a model made with `onnx`, inputs and outputs bound to memory beforehand."""
 
 from __future__ import annotations
 
@@ -27,7 +27,11 @@ def start(threads: int) -> str:
 
 
 def model(
-    nodes: Sequence[Any], inputs: Mapping[str, Any], outputs: Mapping[str, Any], known: Any = None
+    nodes: Sequence[Any],
+    inputs: Mapping[str, Any],
+    outputs: Mapping[str, Any],
+    known: Mapping[str, Any] | None = None,
+    opset: int = _OPSET,
 ) -> bytes:
     """Return a model of nodes; `inputs` and `outputs` are examples, `known` its constants."""
     from onnx import TensorProto, helper, numpy_helper
@@ -43,8 +47,8 @@ def model(
         [info(*item) for item in outputs.items()],
         [numpy_helper.from_array(np.asarray(v), k) for k, v in (known or {}).items()],
     )
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", _OPSET)])
-    made.ir_version = 10
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
+    made.ir_version = 10 if opset <= _OPSET else 11
     return bytes(made.SerializeToString())
 
 
@@ -128,4 +132,57 @@ def program(params: Params, *arrays: Any) -> Run:
     return bound(model(nodes, given, {"y": out}, known), given, {"y": out})
 
 
-MAKERS = {"matmul": matmul, "linear": linear, "program": program}
+def attention(params: Params, q: Any, k: Any, v: Any) -> Run:
+    """Return the standard Attention operator on (batch, heads, tokens, width)."""
+    given, made = {"q": q, "k": k, "v": v}, {"y": np.empty_like(q)}
+    nodes = [node("Attention", "q k v", "y", is_causal=int(params["causal"]))]
+    return bound(model(nodes, given, made, opset=23), given, made)
+
+
+def conv2d(params: Params, x: Any, w: Any, b: Any) -> Run:
+    """Return a convolution with constant weights, which ONNX Runtime packs beforehand."""
+    step, edge = params["stride"], params["padding"]
+    rows, columns = (1 + (x.shape[i] + 2 * edge - w.shape[i]) // step for i in (2, 3))
+    made = {"y": np.empty((x.shape[0], w.shape[0], rows, columns), np.float32)}
+    nodes = [node("Conv", "x w b", "y", strides=[step] * 2, pads=[edge] * 4)]
+    known = {"w": w, "b": b}
+    return bound(model(nodes, {"x": x}, made, known), {"x": x}, made, "packed weight")
+
+
+def quantized_linear(params: Params, x: Any, w: Any, b: Any) -> Run:
+    """Return the graph that its dynamic quantisation makes, with GELU where asked.
+
+    Weights are INT8 for each output channel, in 7 bits: where the CPU's 8-bit products may
+    saturate, its guide tells to reduce the range, and elsewhere that costs no time.
+    """
+    scale = np.abs(w).max(0) / 63
+    known = {
+        "codes": np.rint(w / scale).astype(np.int8),
+        "ws": scale.astype(np.float32),
+        "b": b,
+    }
+    nodes = [
+        node("DynamicQuantizeLinear", "x", "xq xs xz"),
+        node("MatMulInteger", "xq codes xz", "sums"),
+        node("Cast", "sums", "p", to=1),
+        node("Mul", "xs ws", "s"),
+        node("Mul", "p s", "m"),
+        node("Add", "m b", "z"),
+    ]
+    if params["activation"] == "gelu":
+        nodes.append(node("Gelu", "z", "y", approximate="tanh"))
+    else:
+        nodes.append(node("Identity", "z", "y"))
+    made = {"y": np.empty((x.shape[0], w.shape[1]), np.float32)}
+    return bound(model(nodes, {"x": x}, made, known), {"x": x}, made, "packed weight")
+
+
+MAKERS = {
+    "matmul": matmul,
+    "linear": linear,
+    "program": program,
+    "attention": attention,
+    "conv2d": conv2d,
+    "quantized_linear": quantized_linear,
+}
+ABSENT = {"conv2d_backward": "is asked for inference only"}

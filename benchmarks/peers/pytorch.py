@@ -104,7 +104,18 @@ def program_compiled(params: Params, *arrays: Any, variant: str) -> Run:
     return compiled(function, *tensors(arrays))
 
 
-MAKERS = {
+def _layer_of(name: str) -> Any:
+    def make(params: Params, *arrays: Any) -> Run:
+        from peers import pytorch_layers
+
+        return getattr(pytorch_layers, name)(params, *tensors(arrays))
+
+    return make
+
+
+_LAYERS = ("attention", "conv2d", "conv2d_backward", "quantized_linear", "sparse")
+MAKERS = {name: _layer_of(name) for name in _LAYERS}
+MAKERS |= {
     "matmul": matmul,
     "linear": linear,
     "linear compile": linear_compiled,

@@ -1,4 +1,4 @@
-"""The fourteen programs in PyTorch: as formulas to compile, and eager with `out=` where it has it."""
+"""The fourteen programs in PyTorch: formulas to compile, and eager with `out=` where it can."""
 
 from __future__ import annotations
 
