@@ -16,6 +16,7 @@ from typing import Any
 
 import cases
 import house
+import page
 import results
 from case import Case, Group
 from peers import OURS, PEERS
@@ -144,6 +145,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=threads.usable_cpus())
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers")
     parser.add_argument("--json", type=Path, default=Path("reports/benchmarks.json"))
+    parser.add_argument("--publish", action="store_true", help="show this on docs/benchmarks.md")
     parser.add_argument("--list", action="store_true", help="name groups, cases and peers")
     asked = parser.parse_args()
     unknown = [p for p in (asked.peers or "").split(",") if p and p not in PEERS]
@@ -179,6 +181,9 @@ def main() -> int:
     if session.interrupted:
         warn("interrupted: what was measured until then is kept")
         return 130
+    if asked.publish:
+        page.publish(results.read(asked.json))
+        say("published: `make docs` writes the page")
     return int(session.wrong() or any(bar.held is False for bar in bars))
 
 

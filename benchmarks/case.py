@@ -53,7 +53,8 @@ class Bar:
 class Group:
     """Cases that belong together: one table, one chart, the same peers and bars.
 
-    unit: what speed is shown in, "GFLOP/s" or "GB/s". notes: by case, what limits it.
+    order: its place on the page. unit: what speed is shown in, "GFLOP/s" or "GB/s".
+    notes: by case, what limits it.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Group:
     cases: tuple[Case, ...]
     peers: tuple[str, ...]
     bars: tuple[Bar, ...]
+    order: int
     unit: str = "GFLOP/s"
     notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
@@ -78,7 +80,8 @@ def _once(op: Op, inputs: tuple[Array, ...], params: Params) -> Op:
     return dataclasses.replace(op, reference=lambda *_, **__: reference, tolerance=known)
 
 
-def _judge_op(name: str, params: Params, inputs: tuple[Any, ...]) -> Judge:
+def judge_op(name: str, params: Params, inputs: tuple[Any, ...]) -> Judge:
+    """Return a judge of an op's one output, by `verify` with the op's own bound."""
     op = _once(ops.get(name), inputs, params)
 
     def judge(outputs: Sequence[Array]) -> str:
@@ -97,7 +100,7 @@ def op_case(name: str, op: str, shapes: Shapes, *, quick: bool = False, **params
         name=name,
         kind=op,
         inputs=lambda: described.inputs(shapes),
-        judge=functools.partial(_judge_op, op, params),
+        judge=functools.partial(judge_op, op, params),
         params=params,
         flops=described.flops(shapes, **params),
         quick=quick,

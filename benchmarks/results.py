@@ -121,6 +121,8 @@ def group_data(group: Group, measured: Measured) -> dict[str, Any]:
         "name": group.name,
         "title": group.title,
         "unit": group.unit,
+        "whole": len(group.cases),
+        "order": group.order,
         "notes": dict(group.notes),
         "cases": [case_data(case, result) for case, result in measured],
         "bars": [asdict(held) for held in bars(group, measured)],

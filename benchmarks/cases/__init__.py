@@ -11,5 +11,5 @@ from case import Group
 def groups() -> tuple[Group, ...]:
     """Return every group that has cases; those of ops that are not there are left out."""
     modules = (importlib.import_module(f"cases.{m.name}") for m in pkgutil.iter_modules(__path__))
-    made = [(module.ORDER, group) for module in modules for group in module.groups()]
-    return tuple(group for _, group in sorted(made, key=lambda pair: pair[0]) if group.cases)
+    made = (group for module in modules for group in module.groups() if group.cases)
+    return tuple(sorted(made, key=lambda group: group.order))

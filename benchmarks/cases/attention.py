@@ -6,7 +6,6 @@ from case import Bar, Group, op_case
 
 from tinytorch import ops
 
-ORDER = 4
 _HEADS = 12
 
 
@@ -31,4 +30,4 @@ def groups() -> tuple[Group, ...]:
         Bar("PyTorch, geometric mean", 1.1, ("PyTorch",), each=False),
     )
     peers = ("tinytorch", "NumPy", "PyTorch", "JAX", "ONNX Runtime")
-    return (Group("attention", "Attention, 12 heads", cases, peers, bars),)
+    return (Group("attention", "Attention, 12 heads", cases, peers, bars, 40),)

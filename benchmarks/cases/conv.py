@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from case import Bar, Case, Group, op_case
+from case import Bar, Case, Group, Judge, judge_op, op_case
 
 from tinytorch import ops
-from tinytorch.ops.spec import Shape
+from tinytorch.ops.spec import Array, Shape
 
-ORDER = 6
 _GRADIENTS = ("conv2d_input_gradient", "conv2d_weight_gradient")
 
 
@@ -67,10 +69,56 @@ def _forward(layer: _Layer) -> Case:
     return op_case(f"conv {layer.name}", "conv2d", shapes, quick=layer.quick, **layer.params)
 
 
+def _backward_judge(layer: _Layer) -> Any:
+    size = {"input_size": (layer.H, layer.H), **layer.params}
+    kernel = {"kernel_size": (layer.k, layer.k), **layer.params}
+
+    def of_inputs(inputs: tuple[Any, ...]) -> Judge:
+        """Judge dX and dW, each as the op that it is."""
+        dy, x, w = inputs
+        both = (
+            judge_op(_GRADIENTS[0], size, (dy, w)),
+            judge_op(_GRADIENTS[1], kernel, (x, dy)),
+        )
+
+        def judge(outputs: Sequence[Array]) -> str:
+            if len(outputs) != 2:
+                return f"{len(outputs)} outputs where two gradients are due"
+            found = (one([output]) for one, output in zip(both, outputs, strict=True))
+            return "; ".join(filter(None, found))
+
+        return judge
+
+    return of_inputs
+
+
+def _backward_inputs(layer: _Layer) -> tuple[Array, ...]:
+    x, w, _ = ops.get("conv2d").inputs((layer.x, layer.w, (layer.F,)))
+    (dy,) = ops.get("relu").inputs((layer.y,))
+    return dy, x, w
+
+
+def _backward(layer: _Layer) -> Case:
+    flops = 4 * math.prod(layer.y) * math.prod(layer.w[1:])
+    return Case(
+        name=f"conv backward {layer.name}",
+        kind="conv2d_backward",
+        inputs=functools.partial(_backward_inputs, layer),
+        judge=_backward_judge(layer),
+        params=layer.params,
+        flops=flops,
+        quick=layer.quick,
+    )
+
+
 def groups() -> tuple[Group, ...]:
-    """Return the forward convolutions, if there is an op of them."""
-    if "conv2d" not in ops.names():
-        return ()
+    """Return convolutions forward and backward, if there are ops of them."""
+    known = ops.names()
+    forward = tuple(map(_forward, _LAYERS)) if "conv2d" in known else ()
+    backward = tuple(map(_backward, _LAYERS)) if set(_GRADIENTS) <= set(known) else ()
     peers = ("tinytorch", "PyTorch", "JAX", "ONNX Runtime")
     bars = (Bar("PyTorch, on each", 0.9, ("PyTorch",)),)
-    return (Group("conv", "Convolutions", tuple(map(_forward, _LAYERS)), peers, bars),)
+    return (
+        Group("conv", "Convolutions", forward, peers, bars, 60),
+        Group("conv-backward", "Convolutions, both gradients", backward, peers, bars, 61),
+    )

@@ -11,7 +11,6 @@ from case import Bar, Case, Group, Judge
 
 from tinytorch.ops.spec import Array
 
-ORDER = 1
 ELEMENTS = 1 << 22
 # Those whose time is memory's: few FLOPs a byte.
 MEMORY_BOUND = (
@@ -97,4 +96,4 @@ def groups() -> tuple[Group, ...]:
         ),
     )
     cases = tuple(map(_case, programs.PROGRAMS))
-    return (Group("fused", "Fused programs, 4M float32", cases, peers, bars, "GB/s"),)
+    return (Group("fused", "Fused programs, 4M float32", cases, peers, bars, 10, "GB/s"),)

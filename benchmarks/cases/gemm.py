@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from case import Bar, Case, Group, op_case
 
-ORDER = 2
 _RIVALS = ("NumPy", "PyTorch")
 _PEERS = ("tinytorch", "NumPy", "PyTorch", "JAX")
 
@@ -42,6 +41,7 @@ def groups() -> tuple[Group, ...]:
             square,
             _PEERS,
             (Bar("of the faster of NumPy and PyTorch, on each", 0.95, _RIVALS),),
+            20,
         ),
         Group(
             "small",
@@ -49,5 +49,6 @@ def groups() -> tuple[Group, ...]:
             small,
             _PEERS,
             (Bar("the faster of NumPy and PyTorch, geometric mean", 1.3, _RIVALS, each=False),),
+            21,
         ),
     )

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from case import Bar, Group, op_case
 
-ORDER = 3
-
 
 def groups() -> tuple[Group, ...]:
     """Return `gelu(x @ w + b)` for 128 to 4096 tokens and two widths."""
@@ -25,4 +23,4 @@ def groups() -> tuple[Group, ...]:
         Bar("PyTorch, geometric mean", 1.2, ("PyTorch",), each=False),
     )
     peers = ("tinytorch", "NumPy", "PyTorch", "torch.compile", "JAX", "ONNX Runtime")
-    return (Group("linear", "Linear and GELU", cases, peers, bars),)
+    return (Group("linear", "Linear and GELU", cases, peers, bars, 30),)

@@ -60,10 +60,23 @@ def copy(params: Params, *arrays: Any, variant: str) -> Run:
     return Run(functools.partial(fuse(lambda x: x), source, out=target))
 
 
+def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
+    """Return both gradients, one after the other, each into an output of its own."""
+    sizes = {"input_size": x.shape[2:]}, {"kernel_size": w.shape[2:]}
+    images = of_op("conv2d_input_gradient", {**params, **sizes[0]}, dy, w)
+    weights = of_op("conv2d_weight_gradient", {**params, **sizes[1]}, x, dy)
+    return Run(lambda: (images.call(), weights.call()), note=f"{images.note}, {weights.note}")
+
+
 def float32(params: Params, *arrays: Any, variant: str) -> Run:
     """Return the float32 layer that an INT8 one is held against."""
     return of_op("linear", params, *arrays)
 
 
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
-MAKERS |= {"program": program, "program copy": copy, "quantized_linear float32": float32}
+MAKERS |= {
+    "program": program,
+    "program copy": copy,
+    "quantized_linear float32": float32,
+    "conv2d_backward": conv2d_backward,
+}
