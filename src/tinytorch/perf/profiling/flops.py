@@ -120,13 +120,13 @@ class FLOPCounter:
         2 C kh kw + 1 for each of its outputs; for other strides, `count_model_forward` of a Conv2d.
         """
         kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        H, W, C, O, B, kh, kw = _sizes(
+        H, W, C, N, B, kh, kw = _sizes(
             input_height, input_width, input_channels, output_channels, batch_size, kh, kw
         )
         if kh > H or kw > W:
             raise ShapeError(f"a kernel of {kh} x {kw} does not fit an image of {H} x {W}")
         rows, patch = B * (H - kh + 1) * (W - kw + 1), C * kh * kw
-        return self._add(rows * patch * O, linear_flops(rows, patch, O))
+        return self._add(rows * patch * N, linear_flops(rows, patch, N))
 
     def count_attention(self, sequence_length: int, d_model: int, batch_size: int = 1) -> int:
         """Return the FLOPs of self-attention: four projections, QK^T, softmax, and weights @ V.
