@@ -149,6 +149,13 @@ def takes_tokens(model: Any) -> int | None:
     return None
 
 
+def natural_shape(model: Any) -> Shape | None:
+    """Return the shape of one sample where the first layer's weight (in, out) says it."""
+    first = next(iter(layers_of(model)), None)
+    sizes: Shape = getattr(getattr(first, "weight", None), "shape", ())
+    return (1, int(sizes[0])) if len(sizes) == 2 and takes_tokens(model) is None else None
+
+
 def input_for(model: Any, shape: Any, seed: int = _INPUT_SEED) -> Tensor:
     """Return an input of a shape: standard normal, or tokens where the model takes those."""
     rng, sizes = np.random.default_rng(seed), checked_shape(shape)

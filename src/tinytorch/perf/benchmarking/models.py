@@ -50,13 +50,18 @@ class Benchmark:
     def _shape(self, input_shape: Any) -> tuple[int, ...]:
         if input_shape is not None:
             return anatomy.checked_shape(input_shape)
-        return data.first_shape(self.datasets) or _DEFAULT_SHAPE
+        return (
+            data.first_shape(self.datasets)
+            or anatomy.natural_shape(self.models[0])
+            or _DEFAULT_SHAPE
+        )
 
     def run_latency_benchmark(self, input_shape: Any = None) -> dict[str, BenchmarkResult]:
         """Return milliseconds of single calls, by model.
 
-        Without `input_shape`, one sample of the first dataset, else (1, 28, 28). metadata has p50,
-        p90 and p99, and throughput_per_s (samples a second at the median).
+        Without `input_shape`, one sample of the first dataset, else what the first model's first
+        layer takes, else (1, 28, 28). metadata has p50, p90 and p99, and throughput_per_s (samples
+        a second at the median).
         """
         shape = self._shape(input_shape)
         calls = {name: _caller(model, shape) for name, model in self.named.items()}
