@@ -86,10 +86,8 @@ def _dense(array: Array) -> Array:
 
 def _checked(op: str, arrays: tuple[Array, ...], out: Array, shape: Shape, how: Params) -> Array:
     """Return `out`, or have `destination` say what is wrong with it."""
-    if isinstance(out, np.ndarray) and out.shape == shape and out.dtype is arrays[0].dtype:
-        if out.flags.writeable:
-            return out
-    return destination(op, arrays, out, **how)
+    fits = isinstance(out, np.ndarray) and out.shape == shape and out.dtype is arrays[0].dtype
+    return out if fits and out.flags.writeable else destination(op, arrays, out, **how)
 
 
 def run(op: str, arrays: tuple[Array, ...], out: Array | None, **params: Any) -> Array:

@@ -1,7 +1,7 @@
 """avg_pool2d: the mean of each window of images; a border counts as zeros.
 
-`kernel_size`, `stride` and `padding` are an int or a (height, width) pair; without a stride, windows
-lie side by side.
+`kernel_size`, `stride` and `padding` are an int or a (height, width) pair; without a stride,
+windows lie side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """max_pool2d: the largest value in each window of images; a NaN counts as the largest.
 
-`kernel_size`, `stride` and `padding` are an int or a (height, width) pair; without a stride, windows
-lie side by side. A border is never the largest.
+`kernel_size`, `stride` and `padding` are an int or a (height, width) pair; without a stride,
+windows lie side by side. A border is never the largest.
 """
 
 from __future__ import annotations

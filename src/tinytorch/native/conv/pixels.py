@@ -1,8 +1,9 @@
 """Results for every pixel of the output: weights times patches, block by block.
 
-out[o, pixel] = sum over k of weights[o, k] * patch[k, pixel] (+ bias[o]). Patches are
-packed block by block, weights once a share, or with each block where they are many; the bias is one step more of the sum, with ones for a patch. A tile
-that lies in one image is written where it belongs at once; others are dealt out run by run.
+out[o, pixel] = sum over k of weights[o, k] * patch[k, pixel] (+ bias[o]). Patches are packed block
+by block, weights once a share, or with each block where they are many; the bias is one step more of
+the sum, with ones for a patch. A tile that lies in one image is written where it belongs at once;
+others are dealt out run by run.
 
 Letters: i counts outputs (rows), j pixels (columns), k elements of a patch.
 """

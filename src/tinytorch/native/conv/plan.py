@@ -6,7 +6,6 @@ N images, C channels, O outputs, H x W pixels, patches of kh x kw.
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,7 +25,8 @@ WORTH_SHARING = 1 << 20
 _ITEM = {"float32": 4, "float64": 8}
 # Where dW has fewer tiles than this, the batch is cut into as many chunks at most.
 _FEW_TILES, _CHUNKS = 16, 16
-_DEEPEST = int(os.environ.get("CONV_DEPTH", 384))
+# Steps of the sum in a block, in float32: a panel of 16 columns then takes 24 KiB.
+_DEEPEST = 384
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,9 @@ def input_gradient(
             window.images[2:], window.kernel, window.stride, window.padding, strict=True
         )
     ]
-    tables, kept, shares, room = [], [], 1, 0
+    tables: list[Table] = []
+    kept: list[Table] = []
+    shares, room = 1, 0
     for rows in axes[0]:
         for columns in axes[1]:
             numbers, offsets = _one_remainder(window, rows, columns, dense)

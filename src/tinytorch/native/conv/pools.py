@@ -71,7 +71,7 @@ def _fill(target, count, value):
 
 @jit
 def _met(n, j):
-    """Return the first window along a row whose element j is a pixel, and the one behind the last."""
+    """Return the windows along a row whose element j is a pixel: the first, the one behind."""
     shift = j - n[PW]
     first = max(0, -(shift // n[SW]))
     return first, max(first, min(n[OW], (n[WIDTH] - 1 - shift) // n[SW] + 1))
