@@ -31,6 +31,7 @@ LAYERS = [
     ("kernels",),
     ("backends",),
     ("core",),
+    ("hub",),
     ("perf",),
     ("arena", "course"),
     ("cli",),

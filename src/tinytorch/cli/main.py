@@ -37,6 +37,7 @@ COMMANDS = (
     "doctor",
     "selftest",
     "warmup",
+    "embed",
 )
 
 
