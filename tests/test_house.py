@@ -33,6 +33,8 @@ LAYERS = [
     ("core",),
     ("hub",),
     ("perf",),
+    ("bench", "olympics"),
+    ("capstone",),
     ("arena", "course"),
     ("cli",),
 ]
