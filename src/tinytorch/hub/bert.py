@@ -93,8 +93,8 @@ class Norm:
     @classmethod
     def read(cls, weights: Weights, name: str, width: int, eps: float) -> Norm:
         """Read `name.weight` and `name.bias`."""
-        both = (weights.get(f"{name}.{part}", (width,)) for part in ("weight", "bias"))
-        return cls(*both, eps)
+        gain, bias = (weights.get(f"{name}.{part}", (width,)) for part in ("weight", "bias"))
+        return cls(gain, bias, eps)
 
     def __call__(self, x: Array) -> Array:
         return get_backend().dispatch("layer_norm", x, self.gain, self.bias, eps=self.eps)
@@ -227,7 +227,7 @@ class Encoder:
         states = self.forward(self.tokenizer.encode(list(texts)))
         if not states:
             return np.empty((0, self.config.width), np.float32)
-        means = np.stack([state.mean(axis=0) for state in states])
+        means: Array = np.stack([state.mean(axis=0) for state in states])
         return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
 
 

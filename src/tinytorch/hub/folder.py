@@ -60,7 +60,7 @@ class Weights:
             raise InvalidValue(f"{path.parent} has no {path.name}: download the model's weights")
         try:
             file = safe_open(str(path), "np")
-            names = frozenset(file.keys())
+            names = frozenset(file.keys())  # type: ignore[no-untyped-call]
         except (SafetensorError, OSError) as error:
             raise InvalidValue(f"{path} is damaged ({error}): download it again") from error
         for prefix in prefixes:
@@ -120,7 +120,7 @@ def setting(config: dict[str, Any], path: Path, name: str, kind: type = int) -> 
 
     Integers must be positive.
     """
-    value = config.get(name)
+    value: Any = config.get(name)
     if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 1):
         raise InvalidValue(f"{path}: {name} must be a positive {kind.__name__}, got {value!r}")
     return value

@@ -115,6 +115,13 @@ def jit(
 _POOL = threading.Lock()
 
 
+@functools.cache
+def _adopt_blas() -> None:
+    from tinytorch.native import blas  # which is compiled by what is here
+
+    blas.adopt()
+
+
 class _Shared:
     """A function in two forms: its `prange` loops shared among threads, and for one thread alone.
 
@@ -129,7 +136,13 @@ class _Shared:
         if threads.get_num_threads() == 1:
             return self._serial(*args)
         with _POOL:
+            _adopt_blas()
             return self._parallel(*args)
+
+    @property
+    def parallel(self) -> Any:
+        """The form whose loops are shared, for compiled code to call."""
+        return self._parallel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parallel, name)

@@ -78,9 +78,7 @@ def _job(job, rows, arrays, offsets, lengths, plan, scale, routines, room):
 
 @jit
 def _share(share, shares, arrays, offsets, lengths, numbers, scale, addresses, room):
-    plan = Plan(
-        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]
-    )
+    plan = Plan(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6])
     routines = Routines(addresses[0], addresses[1], addresses[2])
     jobs = offsets.shape[1]
     job, row = begin(share, shares, jobs, lengths, plan.causal, plan.group)

@@ -13,6 +13,7 @@ from typing import Any
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.blocked import (
     DIRECT_DEPTH,
+    IN_PLACE,
     Plan,
     Update,
     View,
@@ -68,7 +69,7 @@ def _small(addresses, a, b, c):
         multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[2])
         return True
     nowhere = data(c)
-    plan = Plan(M, K, N, False, False, nowhere, nowhere)
+    plan = Plan(M, K, N, False, IN_PLACE, nowhere, nowhere)
     finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
     update = Update(one, zero, finish)
     multiply(
@@ -109,7 +110,7 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
         other_start = at(other_start, i0 * other.row + j0)
     finish = Finish(bias_start, has_bias, other_start, other.row, has_residual, activation)
     rows, depth, columns, packs_a, packs_b, b_place = blocks
-    plan = Plan(rows, depth, columns, packs_a != 0, packs_b != 0, room, at(room, b_place))
+    plan = Plan(rows, depth, columns, packs_a != 0, packs_b, room, at(room, b_place))
     if i1 > i0 and j1 > j0:
         multiply(
             View(at(a_view.start, i0 * a_view.row), a_view.row, a_view.column),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tinytorch.native.gemm.blocked import DIRECT_DEPTH
+from tinytorch.native.gemm.blocked import DIRECT_DEPTH, IN_PLACE, PACKED, PACKS
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
 
 
@@ -25,17 +25,20 @@ class CacheBytes:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of a product and whether its operands are packed into them."""
+    """The blocks of a product and whether its operands are packed into them.
+
+    `packs_b` is IN_PLACE, PACKS or PACKED, as the blocked loops take it.
+    """
 
     rows: int
     depth: int
     columns: int
     packs_a: bool
-    packs_b: bool
+    packs_b: int
 
     def numbers(self, b_place: int) -> tuple[int, int, int, int, int, int]:
         """Return them as compiled code takes them, with the place of B's block in the room."""
-        flags = int(self.packs_a), int(self.packs_b)
+        flags = int(self.packs_a), self.packs_b
         return (self.rows, self.depth, self.columns, *flags, b_place)
 
 
@@ -53,10 +56,12 @@ class Layout:
     For A, its rows or its columns must be of neighbours; for B, whose rows are loaded as vectors,
     its rows. `is_crowded` says that a step along the other axis is a whole number of pages: then
     the places that a tile reads share a few sets of the cache, and push each other out.
+    `is_packed`: it was packed beforehand.
     """
 
     is_ready: bool
     is_crowded: bool
+    is_packed: bool = False
 
 
 def blocks_for(
@@ -72,13 +77,14 @@ def blocks_for(
     # Packing pays where an operand is read often enough from a far cache, or lies badly.
     few_rows = 4 * tile.rows >= M
     b_is_near = K * N * item <= caches.second // 2 and not b.is_crowded
-    packs_b = not (b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near))
+    in_place = b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near)
+    packs_b = PACKED if b.is_packed else IN_PLACE if in_place else PACKS
     a_is_near = 2 * tile.columns >= N or M * K * item <= caches.second
     packs_a = not (a.is_ready and a_is_near and not a.is_crowded)
     # Both panels that a tile reads come from the second cache; the deeper they are, the less often
     # C is read and written. The block of A takes half of that cache, that of B half of the last.
     depth = _evenly(max(K, 1), caches.second // 6 // ((tile.rows + tile.columns) * item), 8)
-    if not packs_b:
+    if packs_b == IN_PLACE:
         depth = max(K, 1)
     rows = _evenly(M, caches.second // 2 // (depth * item), tile.rows)
     columns = _evenly(N, caches.last // 2 // (depth * item), tile.columns)
@@ -107,5 +113,5 @@ def room_size(blocks: Blocks, dtype: str) -> tuple[int, int]:
     tile = tile_shape(dtype)
     a_size = blocks.rows * blocks.depth + tile.lanes if blocks.packs_a else 0
     b_place = math.ceil(a_size / 64) * 64
-    b_size = blocks.columns * blocks.depth + tile.lanes if blocks.packs_b else 0
+    b_size = blocks.columns * blocks.depth + tile.lanes if blocks.packs_b == PACKS else 0
     return math.ceil((b_place + b_size + 64) / 64) * 64, b_place

@@ -21,6 +21,7 @@ from tinytorch.native.gemm import entries, routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
+from tinytorch.native.gemm.prepacked import PackedMatrix
 
 Array = NDArray[Any]
 
@@ -103,14 +104,22 @@ class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
 SMALL = _Small()
 
 
-def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras = PLAIN) -> None:
+def multiply(
+    a: Array,
+    b: Array | PackedMatrix,
+    out: Array,
+    caches: CacheBytes,
+    extras: Extras = PLAIN,
+) -> None:
     """Write the product over the last two axes into `out`, batch axes broadcast.
 
     `out` has the full shape, may have any strides, and shares memory with no operand.
     """
     if not out.size:
         return
-    if _lies_across(out) and extras.bias is None:
+    is_packed = isinstance(b, PackedMatrix)
+    b = b.view if isinstance(b, PackedMatrix) else b
+    if _lies_across(out) and extras.bias is None and not is_packed:
         # The transposed product writes neighbours: C^T = B^T A^T.
         a, b, out = b.mT, a.mT, out.mT
         if extras.residual is not None:
@@ -125,7 +134,7 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
         others.append(residual)
     offsets = _offsets(out.shape[:-2], others) if out.ndim > 2 else _NO_OFFSETS
     sizes = (out.shape[-2], out.shape[-1], a.shape[-1])
-    lie = _layout(a), _layout(b, rows_only=True)
+    lie = _layout(a), _PACKED if is_packed else _layout(b, rows_only=True)
     cut = _cut(sizes, compiled.name, caches, lie, offsets.shape[1], threads.get_num_threads())
     compiled.shared(
         _first(a),
@@ -146,6 +155,7 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
 _PAGE_BYTES = 4096
 # NOTE: made beforehand: a frozen dataclass takes a microsecond to make.
 _LAYOUTS = {(r, c): Layout(r, c) for r in (False, True) for c in (False, True)}
+_PACKED = Layout(True, False, is_packed=True)
 
 
 def _layout(array: Array, *, rows_only: bool = False) -> Layout:
