@@ -115,6 +115,13 @@ def jit(
 _POOL = threading.Lock()
 
 
+@functools.cache
+def _keep_apart() -> Callable[[], None]:
+    from tinytorch.native import placement  # which is compiled by what is here
+
+    return placement.keep_apart
+
+
 class _Shared:
     """A function in two forms: its `prange` loops shared among threads, and for one thread alone.
 
@@ -129,7 +136,13 @@ class _Shared:
         if threads.get_num_threads() == 1:
             return self._serial(*args)
         with _POOL:
+            _keep_apart()()
             return self._parallel(*args)
+
+    @property
+    def parallel(self) -> Any:
+        """The form whose loops are shared."""
+        return self._parallel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parallel, name)

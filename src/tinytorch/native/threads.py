@@ -23,7 +23,9 @@ from typing import Any
 from tinytorch import config
 from tinytorch.errors import InvalidValue
 
-_WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+# NOTE: 2000 looks are some 50 microseconds: as long as it takes to wake a worker that sleeps, and
+# little beside a BLAS call that finds the CPU taken.
+_WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "2000"}
 
 
 def _quota(folder: Path) -> float:

@@ -64,7 +64,7 @@ def _put(tile, tile_row, c, sizes):
 
 
 @jit
-def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, address):
+def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, is_first, address):
     alpha, keep = scales
     call(
         address,
@@ -89,6 +89,7 @@ def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, 
         finish.residual_row,
         finish.has_residual,
         finish.activation,
+        is_first,
     )
 
 
@@ -118,6 +119,7 @@ def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
             (alpha, zero),
             first,
             width,
+            0,
             routines.strip,
         )
         if keep != zero:
@@ -135,6 +137,7 @@ def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
                 (zero, like(zero, 1.0)),
                 own,
                 width,
+                0,
                 routines.strip,
             )
         _put(tile, row, place, (rows, width))
@@ -164,6 +167,7 @@ def _multiply_panels(a, b, c, sizes, step, update, routines):
                 (alpha, keep),
                 own,
                 width,
+                int(j == 0),
                 routines.strip,
             )
         else:
@@ -246,4 +250,5 @@ def multiply_in_place(a, b, c, sizes, one, strip):
         rows = Panels(a.start, step * a.row, a.row, a.column)
         panel = Panels(at(b.start, j), 0, 1, b.row)
         place = at(c.start, j)
-        _strip(M, step, vectors, rows, panel, K, place, c.row, (one, zero), nothing, 0, strip)
+        first, scales = int(j == 0), (one, zero)
+        _strip(M, step, vectors, rows, panel, K, place, c.row, scales, nothing, 0, first, strip)

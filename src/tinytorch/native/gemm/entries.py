@@ -21,12 +21,14 @@ from tinytorch.native.gemm.blocked import (
 )
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import address, at, data, elements, types
+from tinytorch.native.gemm.pointers import address, ask_for, ask_to_write, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
 # Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
 SMALL = 1 << 20
+# The bytes of a small product's matrices up to which the next one's are asked for beforehand.
+_ASKED_FOR = 16 << 10
 
 
 @jit
@@ -138,8 +140,16 @@ def _units_in_place(first, last, arrays, offsets, strip):
     a, b, c, _, _ = arrays
     one = like(c[0, 0], 1.0)
     a_view, b_view, c_view = view_of(a, 0), view_of(b, 0), view_of(c, 0)
-    sizes = (a.shape[0], b.shape[1], a.shape[1])
+    M, K = a.shape
+    N = b.shape[1]
+    sizes = (M, N, K)
+    # Small matrices end before the CPU's own prefetching has begun.
+    asks = (M * K + K * N + M * N) * c.itemsize <= _ASKED_FOR
     for unit in range(first, last):
+        if asks and unit + 1 < last:
+            ask_for(at(a_view.start, offsets[0, unit + 1]), M, a_view.row, K)
+            ask_for(at(b_view.start, offsets[1, unit + 1]), K, b_view.row, N)
+            ask_to_write(at(c_view.start, offsets[2, unit + 1]), M, c_view.row, N)
         multiply_in_place(
             View(at(a_view.start, offsets[0, unit]), a_view.row, a_view.column),
             View(at(b_view.start, offsets[1, unit]), b_view.row, b_view.column),

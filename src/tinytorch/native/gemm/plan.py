@@ -70,7 +70,7 @@ def blocks_for(
     tile = tile_shape(dtype)
     item = 4 if dtype == "float32" else 8
     # Packing pays where an operand is read often enough from a far cache, or lies badly.
-    few_rows = 4 * tile.rows >= M
+    few_rows = tile.rows >= M or (4 * tile.rows >= M and not b.is_crowded)
     b_is_near = K * N * item <= caches.second // 2 and not b.is_crowded
     packs_b = not (b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near))
     a_is_near = 2 * tile.columns >= N or M * K * item <= caches.second
@@ -81,7 +81,9 @@ def blocks_for(
     if not packs_b:
         depth = max(K, 1)
     rows = _evenly(M, caches.second // 2 // (depth * item), tile.rows)
-    columns = _evenly(N, caches.last // 2 // (depth * item), tile.columns)
+    # Where one block holds all rows, what is packed of B serves once: it stays in the second cache.
+    room = caches.second // 4 if rows >= M and not packs_a else caches.last // 2
+    columns = _evenly(N, room // (depth * item), tile.columns)
     return Blocks(rows, depth, columns, packs_a, packs_b)
 
 

@@ -178,12 +178,20 @@ _NO_OFFSETS = np.zeros((4, 1), np.int64)
 
 def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
     """Return, for a, b, out and the residual, the elements from the first matrix to each one."""
+    return _offsets_of(
+        batch, arrays[0].itemsize, tuple((array.shape[:-2], array.strides[:-2]) for array in arrays)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _offsets_of(
+    batch: tuple[int, ...], item: int, layouts: tuple[tuple[tuple[int, ...], ...], ...]
+) -> Array:
     offsets = np.zeros((4, *batch), np.int64)
-    for row, array in zip(offsets, arrays, strict=False):
-        own = array.shape[:-2]
-        for axis, (count, stride) in enumerate(zip(own[::-1], array.strides[-3::-1], strict=False)):
+    for row, (own, strides) in zip(offsets, layouts, strict=False):
+        for axis, (count, stride) in enumerate(zip(own[::-1], strides[::-1], strict=True)):
             if count > 1:
-                steps = np.arange(count) * (stride // array.itemsize)
+                steps = np.arange(count) * (stride // item)
                 row += steps.reshape(-1, *(1,) * axis)
     return offsets.reshape(4, -1)
 
