@@ -20,15 +20,15 @@ import numpy as np
 
 from tinytorch.native import threads
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.pointers import call, data
-
-_MASK_WORDS = 16  # of 64 CPUs, as the C library's cpu_set_t
+from tinytorch.native.gemm.pointers import integer_from
 
 
-@jit(parallel=True)
-def _bind(address, mask, count):
-    for _ in prange(count):
-        call(address, 0, 8 * _MASK_WORDS, data(mask))
+def _collect(address, ids):
+    for i in prange(ids.size):
+        ids[i] = integer_from(address)
+
+
+_collected: Any = jit(parallel=True)(_collect)
 
 
 def _nowhere() -> int:
@@ -36,40 +36,45 @@ def _nowhere() -> int:
 
 
 def _library() -> tuple[Callable[[], int], int]:
-    """Return C's sched_getcpu, and the address of sched_setaffinity; elsewhere, no place and 0."""
+    """Return C's sched_getcpu, and the address of gettid; where they are absent, no place and 0."""
     with contextlib.suppress(OSError, AttributeError):
-        own = ctypes.CDLL(None)
-        address = ctypes.cast(own.sched_setaffinity, ctypes.c_void_p).value
+        own = ctypes.PyDLL(None)  # which keeps the GIL: the call takes less than letting it go
+        address = ctypes.cast(own.gettid, ctypes.c_void_p).value
         return own.sched_getcpu, address or 0
     return _nowhere, 0
 
 
+_CPU_HERE, _THREAD_ID = _library()
+
+
 class _Place(threading.local):
-    """The CPU that the workers of this Python thread are kept off (each thread has its own)."""
+    """The workers of a Python thread (each has its own), and the CPU that they are kept off."""
 
     cpu = -1
+    count = 0
+    workers: tuple[int, ...] = ()
 
 
 _PLACE = _Place()
-_HERE, _BIND_ADDRESS = _library()
 
 
 def keep_apart() -> None:
     """Keep the workers of the calling thread off the CPU that it is on now, if they aren't yet."""
-    cpu = _HERE()
-    if cpu != _PLACE.cpu:
-        _PLACE.cpu = cpu
+    cpu = _CPU_HERE()
+    if cpu != _PLACE.cpu or _PLACE.count < threads.get_num_threads():
         _move(cpu)
 
 
 def _move(cpu: int) -> None:
-    allowed = os.sched_getaffinity(0)
-    others = allowed - {cpu}
-    if not others or max(others) >= 64 * _MASK_WORDS:
+    if cpu < 0:
         return
-    mask = np.zeros(_MASK_WORDS, np.uint64)
-    for other in others:
-        mask[other // 64] |= np.uint64(1 << other % 64)
-    bind: Any = _bind
-    bind.parallel(_BIND_ADDRESS, mask, threads.get_num_threads())
-    os.sched_setaffinity(0, allowed)
+    if _PLACE.count < threads.get_num_threads():
+        _PLACE.count = threads.get_num_threads()
+        ids = np.zeros(_PLACE.count, np.int64)
+        _collected.parallel(_THREAD_ID, ids)
+        _PLACE.workers = tuple({*ids.tolist()} - {0, threading.get_native_id()})
+    _PLACE.cpu = cpu
+    others = os.sched_getaffinity(0) - {cpu}
+    for worker in _PLACE.workers if others else ():
+        with contextlib.suppress(OSError):  # it has ended, or this process may not
+            os.sched_setaffinity(worker, others)

@@ -27,6 +27,8 @@ from tinytorch.native.simd import like
 
 # Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
 SMALL = 1 << 20
+# What the small product answers.
+FITS, DONE = 1, 2
 # The bytes of a small product's matrices up to which the next one's are asked for beforehand.
 _ASKED_FOR = 16 << 10
 
@@ -56,19 +58,20 @@ def _overlap(one, other):
 
 
 def _small(addresses, a, b, c):
-    """Write c = a @ b and return True; or do nothing and return False where it is not small."""
+    """Write c = a @ b and return DONE; or do nothing: FITS where it is large, 0 if it can't be."""
     M, K = a.shape
     N = b.shape[1]
-    fits = b.shape[0] == K and c.shape[0] == M and c.shape[1] == N
-    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
-    if not (fits and rows_lie_ready and 0 < M * N * K <= SMALL and K <= DIRECT_DEPTH):
-        return False
+    if not (b.shape[0] == K and c.shape[0] == M and c.shape[1] == N and M * N * K > 0):
+        return 0
     if _overlap(a, c) or _overlap(b, c):
-        return False
+        return 0
+    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
+    if not (rows_lie_ready and M * N * K <= SMALL and K <= DIRECT_DEPTH):
+        return FITS
     one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
     if N % LANES(one) == 0:
         multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[2])
-        return True
+        return DONE
     nowhere = data(c)
     plan = Plan(M, K, N, False, False, nowhere, nowhere)
     finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
@@ -82,7 +85,7 @@ def _small(addresses, a, b, c):
         update,
         Routines(addresses[0], addresses[1], addresses[2]),
     )
-    return True
+    return DONE
 
 
 @jit

@@ -272,7 +272,7 @@ class _Kernel:
         groups = len(places.starts)
         b_here, sums = state[groups], state[groups + 1 :]
         b_row = [self._load(builder, place) for place in self._row(builder, b_here)]
-        added = []
+        added: list[Any] = []
         for i in range(self.rows):
             group, offset = divmod(i, len(places.offsets))
             element = self._load(builder, builder.gep(state[group], [places.offsets[offset]]))

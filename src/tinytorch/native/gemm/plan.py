@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tinytorch.native.gemm.blocked import DIRECT_DEPTH
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
 
 
-@dataclass(frozen=True)
-class CacheBytes:
+# NOTE: named tuples, for a call of ten microseconds looks its plan up by them: dataclasses hash
+# themselves in Python.
+class CacheBytes(NamedTuple):
     """What blocks are fitted to, in bytes a core: the second level, and a share of the last.
 
     The defaults are what nearly every CPU has at least, for where nothing can be read.
@@ -46,8 +48,7 @@ def _evenly(size: int, most: int, step: int) -> int:
     return math.ceil(math.ceil(size / parts) / step) * step
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How an operand lies: `is_ready` says that it can be read in place.
 
     For A, its rows or its columns must be of neighbours; for B, whose rows are loaded as vectors,

@@ -82,6 +82,21 @@ def call(typing_context, address, *args):
     return types.void(types.int64, types.StarArgTuple(kinds)), generate
 
 
+@intrinsic
+def integer_from(typing_context, address):
+    """Call the C function at an integer address that takes nothing and returns an int."""
+    if not isinstance(address, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(32)
+        kind = ir.FunctionType(word, [])
+        result = builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+        return builder.sext(result, ir.IntType(64))
+
+    return types.int64(types.int64), generate
+
+
 def prefetch(builder, place, *, writes=False):
     """Emit a wish for the cache line at an address, to be read or written soon."""
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
+from tinytorch.native.gemm.entries import DONE, FITS
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
@@ -41,19 +42,28 @@ class Extras:
 
 PLAIN = Extras()
 
+__all__ = ["DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
+
 
 class _Room(threading.local):
     """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
 
     def __init__(self) -> None:
         self.bytes = np.empty(0, np.uint8)
+        self._cut: dict[tuple[int, int, Any], Array] = {}
 
     def rows(self, count: int, size: int, dtype: Any) -> Array:
         """Return `count` rows of `size` elements, aligned to 64 bytes."""
+        known = self._cut.get((count, size, dtype))
+        return self._cut_out(count, size, dtype) if known is None else known
+
+    def _cut_out(self, count: int, size: int, dtype: Any) -> Array:
         needed = count * size * dtype.itemsize
         if self.bytes.size < needed:
             self.bytes = aligned_empty(needed, np.uint8)
+            self._cut.clear()
         rows: Array = self.bytes[:needed].view(dtype).reshape(count, size)
+        self._cut[count, size, dtype] = rows
         return rows
 
 
@@ -86,10 +96,10 @@ def _compiled(char: str) -> _Compiled:
     )
 
 
-class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
+class _Small(dict[str, Callable[[Array, Array, Array], int]]):
     """The small products by the letter of their dtype, compiled when one is first asked for."""
 
-    def __missing__(self, char: str) -> Callable[[Array, Array, Array], bool]:
+    def __missing__(self, char: str) -> Callable[[Array, Array, Array], int]:
         if char not in "fd":
             raise KeyError(char)
         compiled = _compiled(char)
@@ -97,8 +107,9 @@ class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
         return self[char]
 
 
-# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns True, or
-# does nothing and returns False: where they are not small, or shapes or memory are in the way.
+# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns DONE, or
+# does nothing and returns FITS, where shapes and memory are in order but the product is not small,
+# or 0, where something is in the way.
 # Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
 SMALL = _Small()
 
