@@ -116,10 +116,12 @@ _POOL = threading.Lock()
 
 
 @functools.cache
-def _adopt_blas() -> None:
-    from tinytorch.native import blas  # which is compiled by what is here
+def _ready() -> Callable[[], None]:
+    """Give OpenBLAS our pool, and return what keeps the pool's workers off their caller's CPU."""
+    from tinytorch.native import blas, placement  # which are compiled by what is here
 
     blas.adopt()
+    return placement.keep_apart
 
 
 class _Shared:
@@ -136,7 +138,7 @@ class _Shared:
         if threads.get_num_threads() == 1:
             return self._serial(*args)
         with _POOL:
-            _adopt_blas()
+            _ready()()
             return self._parallel(*args)
 
     @property

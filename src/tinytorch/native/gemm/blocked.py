@@ -69,7 +69,7 @@ def _put(tile, tile_row, c, sizes):
 
 
 @jit
-def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, address):
+def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, is_first, address):
     alpha, keep = scales
     call(
         address,
@@ -94,6 +94,7 @@ def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, 
         finish.residual_row,
         finish.has_residual,
         finish.activation,
+        is_first,
     )
 
 
@@ -123,6 +124,7 @@ def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
             (alpha, zero),
             first,
             width,
+            0,
             routines.strip,
         )
         if keep != zero:
@@ -140,6 +142,7 @@ def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
                 (zero, like(zero, 1.0)),
                 own,
                 width,
+                0,
                 routines.strip,
             )
         _put(tile, row, place, (rows, width))
@@ -169,6 +172,7 @@ def _multiply_panels(a, b, c, sizes, step, update, routines):
                 (alpha, keep),
                 own,
                 width,
+                int(j == 0),
                 routines.strip,
             )
         else:
@@ -255,4 +259,5 @@ def multiply_in_place(a, b, c, sizes, one, strip):
         rows = Panels(a.start, step * a.row, a.row, a.column)
         panel = Panels(at(b.start, j), 0, 1, b.row)
         place = at(c.start, j)
-        _strip(M, step, vectors, rows, panel, K, place, c.row, (one, zero), nothing, 0, strip)
+        first, scales = int(j == 0), (one, zero)
+        _strip(M, step, vectors, rows, panel, K, place, c.row, scales, nothing, 0, first, strip)

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tinytorch.native.gemm.blocked import DIRECT_DEPTH, IN_PLACE, PACKED, PACKS
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
 
 
-@dataclass(frozen=True)
-class CacheBytes:
+# NOTE: named tuples, for a call of ten microseconds looks its plan up by them: dataclasses hash
+# themselves in Python.
+class CacheBytes(NamedTuple):
     """What blocks are fitted to, in bytes a core: the second level, and a share of the last.
 
     The defaults are what nearly every CPU has at least, for where nothing can be read.
@@ -49,8 +51,7 @@ def _evenly(size: int, most: int, step: int) -> int:
     return math.ceil(math.ceil(size / parts) / step) * step
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How an operand lies: `is_ready` says that it can be read in place.
 
     For A, its rows or its columns must be of neighbours; for B, whose rows are loaded as vectors,
@@ -75,7 +76,7 @@ def blocks_for(
     tile = tile_shape(dtype)
     item = 4 if dtype == "float32" else 8
     # Packing pays where an operand is read often enough from a far cache, or lies badly.
-    few_rows = 4 * tile.rows >= M
+    few_rows = tile.rows >= M or (4 * tile.rows >= M and not b.is_crowded)
     b_is_near = K * N * item <= caches.second // 2 and not b.is_crowded
     in_place = b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near)
     packs_b = PACKED if b.is_packed else IN_PLACE if in_place else PACKS
@@ -87,7 +88,9 @@ def blocks_for(
     if packs_b == IN_PLACE:
         depth = max(K, 1)
     rows = _evenly(M, caches.second // 2 // (depth * item), tile.rows)
-    columns = _evenly(N, caches.last // 2 // (depth * item), tile.columns)
+    # Where one block holds all rows, what is packed of B serves once: it stays in the second cache.
+    room = caches.second // 4 if rows >= M and not packs_a else caches.last // 2
+    columns = _evenly(N, room // (depth * item), tile.columns)
     return Blocks(rows, depth, columns, packs_a, packs_b)
 
 

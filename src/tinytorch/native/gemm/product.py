@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
+from tinytorch.native.gemm.entries import DONE, FITS
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
@@ -42,19 +43,28 @@ class Extras:
 
 PLAIN = Extras()
 
+__all__ = ["DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
+
 
 class _Room(threading.local):
     """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
 
     def __init__(self) -> None:
         self.bytes = np.empty(0, np.uint8)
+        self._cut: dict[tuple[int, int, Any], Array] = {}
 
     def rows(self, count: int, size: int, dtype: Any) -> Array:
         """Return `count` rows of `size` elements, aligned to 64 bytes."""
+        known = self._cut.get((count, size, dtype))
+        return self._cut_out(count, size, dtype) if known is None else known
+
+    def _cut_out(self, count: int, size: int, dtype: Any) -> Array:
         needed = count * size * dtype.itemsize
         if self.bytes.size < needed:
             self.bytes = aligned_empty(needed, np.uint8)
+            self._cut.clear()
         rows: Array = self.bytes[:needed].view(dtype).reshape(count, size)
+        self._cut[count, size, dtype] = rows
         return rows
 
 
@@ -87,10 +97,10 @@ def _compiled(char: str) -> _Compiled:
     )
 
 
-class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
+class _Small(dict[str, Callable[[Array, Array, Array], int]]):
     """The small products by the letter of their dtype, compiled when one is first asked for."""
 
-    def __missing__(self, char: str) -> Callable[[Array, Array, Array], bool]:
+    def __missing__(self, char: str) -> Callable[[Array, Array, Array], int]:
         if char not in "fd":
             raise KeyError(char)
         compiled = _compiled(char)
@@ -98,8 +108,9 @@ class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
         return self[char]
 
 
-# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns True, or
-# does nothing and returns False: where they are not small, or shapes or memory are in the way.
+# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns DONE, or
+# does nothing and returns FITS, where shapes and memory are in order but the product is not small,
+# or 0, where something is in the way.
 # Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
 SMALL = _Small()
 
@@ -188,12 +199,20 @@ _NO_OFFSETS = np.zeros((4, 1), np.int64)
 
 def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
     """Return, for a, b, out and the residual, the elements from the first matrix to each one."""
+    return _offsets_of(
+        batch, arrays[0].itemsize, tuple((array.shape[:-2], array.strides[:-2]) for array in arrays)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _offsets_of(
+    batch: tuple[int, ...], item: int, layouts: tuple[tuple[tuple[int, ...], ...], ...]
+) -> Array:
     offsets = np.zeros((4, *batch), np.int64)
-    for row, array in zip(offsets, arrays, strict=False):
-        own = array.shape[:-2]
-        for axis, (count, stride) in enumerate(zip(own[::-1], array.strides[-3::-1], strict=False)):
+    for row, (own, strides) in zip(offsets, layouts, strict=False):
+        for axis, (count, stride) in enumerate(zip(own[::-1], strides[::-1], strict=True)):
             if count > 1:
-                steps = np.arange(count) * (stride // array.itemsize)
+                steps = np.arange(count) * (stride // item)
                 row += steps.reshape(-1, *(1,) * axis)
     return offsets.reshape(4, -1)
 
