@@ -58,6 +58,14 @@ def fused_rows(
     return _run(op, function, (*flat, *dense, *numbers), shapes, (-1, width), out)
 
 
+def fused_total(op: str, function: Fused, arrays: tuple[Array, ...], out: Any) -> Any:
+    """Run a fused function of vectors whose result is one number; over nothing it is 0."""
+    result = destination(op, arrays, out)
+    flat = tuple(_dense(a).reshape(-1) for a in arrays)
+    result[...] = function(*flat) if flat[0].size else 0
+    return result
+
+
 def _checked(op: str, arrays: tuple[Array, ...], out: Any, params: dict[str, Any]) -> Shapes:
     described = ops.get(op)
     if out is not None:
