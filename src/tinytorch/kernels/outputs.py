@@ -90,21 +90,6 @@ def flat_pass(
     return result
 
 
-def row_pass(op: str, loop: Callable[..., Any], x: Array, out: Array | None) -> Array:
-    """Run a compiled `loop(rows, out_rows)` over a C-contiguous array as rows of its last axis.
-
-    As `flat_pass`, for loops that need whole rows; arrays without elements are left alone.
-    """
-    result = destination(op, (x,), out)
-    if not x.size:
-        return result
-    target = result if out is None else _target(result, (x,))
-    loop(x.reshape(-1, x.shape[-1]), target.reshape(-1, x.shape[-1]))
-    if target is not result:
-        result[...] = target
-    return result
-
-
 def _target(out: Array, arrays: tuple[Array, ...]) -> Array:
     """Return where a loop may write at once: `out`, unless its strides or an overlap forbid it."""
     if out.flags.c_contiguous and not _partly_overlaps(out, arrays):
