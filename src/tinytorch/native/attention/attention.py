@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.attention import entries
+from tinytorch.native.attention import entries, scores
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
 from tinytorch.native.gemm.product import _ROOM
@@ -26,7 +26,7 @@ Array = NDArray[Any]
 # Multiply-adds below which waking the threads costs more than they bring.
 WORTH_SHARING = 1 << 18
 # Queries in a group, in register tiles; keys in a block.
-TILES, BLOCK = 4, 128
+TILES, BLOCK = 4, 256
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,9 @@ class Options:
 
 @functools.cache
 def _addresses(char: str) -> Array:
-    return np.array(routines.addresses(np.dtype(char).name))
+    name = np.dtype(char).name
+    tile, pack, _ = routines.addresses(name)
+    return np.array([scores.address(name), tile, pack])
 
 
 def _up(count: int, step: int) -> int:
@@ -56,7 +58,7 @@ def _up(count: int, step: int) -> int:
 def _room_size(d: int, e: int, Tk: int, tile: Tile, group: int, block: int) -> int:
     packed = _up(_up(Tk, tile.columns) * d + tile.lanes, 16)
     packed += _up(_up(e, tile.columns) * Tk + tile.lanes, 16)
-    return _up(packed + group * (block + _up(e, tile.lanes)) + 2 * _up(group, 16) + 64, 64)
+    return _up(packed + _up(group * d, 16) + group * (block + _up(e, tile.lanes)) + 2 * _up(group, 16) + 64, 64)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -10,12 +10,20 @@ from collections import namedtuple
 from typing import Any
 
 from tinytorch.native.attention.shares import begin, shift_for, sizes_of
-from tinytorch.native.attention.tiles import Cache, Hidden, Queries, Room, attend, finish
+from tinytorch.native.attention.tiles import (
+    Cache,
+    Hidden,
+    Queries,
+    Room,
+    Routines,
+    attend,
+    finish,
+    scale_queries,
+)
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.entries import view_of
 from tinytorch.native.gemm.microkernel import LANES, NR
 from tinytorch.native.gemm.pointers import at, call, data, types
-from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
 # What all jobs share: e, d; the rows of a group and the keys of a block; whether causal; whether
@@ -30,18 +38,19 @@ def _up(count, step):
 
 @jit
 def _room(room, Tk, plan):
-    """Lay out a thread's room: packed keys and values, then a group's scores, sums, tops, totals."""
+    """Lay out a thread's room: packed keys and values, then a group's queries, scores, sums, tops, totals."""
     one = like(room[0], 1.0)
     wide, lanes = NR(one), LANES(one)
     padded = _up(Tk, wide)
     keys = room
     values = at(keys, _up(padded * plan.d + lanes, 16))
-    scores = at(values, _up(_up(plan.e, wide) * Tk + lanes, 16))
+    queries = at(values, _up(_up(plan.e, wide) * Tk + lanes, 16))
+    scores = at(queries, _up(plan.group * plan.d, 16))
     sums = at(scores, plan.group * plan.block)
     width = _up(plan.e, lanes)
     tops = at(sums, plan.group * width)
     totals = at(tops, _up(plan.group, 16))
-    return keys, values, Room(scores, plan.block, sums, width, tops, totals)
+    return keys, values, Room(queries, scores, plan.block, sums, width, tops, totals)
 
 
 @jit
@@ -63,7 +72,8 @@ def _job(job, rows, arrays, offsets, lengths, plan, scale, routines, room):
         queries = Queries(at(q_view.start, row * q_view.row), q_view.row, q_view.column)
         start = at(m_view.start, row * m_view.row) if plan.has_mask != 0 else m_view.start
         hidden = Hidden(start, m_view.row, m_view.column, plan.has_mask, row + shift)
-        attend(queries, high, cache, hidden, own, scale, routines.tile)
+        scale_queries(queries, high, plan.d, scale, own)
+        attend(high, cache, hidden, own, routines)
         finish(
             high,
             plan.e,
