@@ -28,7 +28,7 @@ from tinytorch.native.simd import like
 
 # What all jobs share: e, d; the rows of a group and the keys of a block; whether causal; whether
 # there is a mask, and whether the logarithms of sums are wanted.
-Plan = namedtuple("Plan", "d e group block causal has_mask has_ends")
+Plan = namedtuple("Plan", "d e group block causal has_mask has_logsumexp")
 
 
 @jit
@@ -56,7 +56,7 @@ def _room(room, Tk, plan):
 @jit
 def _job(job, rows, arrays, offsets, lengths, plan, scale, routines, room):
     """Compute the rows from rows[0] to rows[1] of one job."""
-    q, k, v, out, mask, ends = arrays
+    q, k, v, out, mask, logsumexp = arrays
     Tq, Tk = sizes_of(lengths, job)
     shift = shift_for(Tq, Tk, plan.causal)
     seen = min(Tk, max(0, rows[1] + shift))
@@ -81,16 +81,14 @@ def _job(job, rows, arrays, offsets, lengths, plan, scale, routines, room):
             at(o_view.start, row * o_view.row),
             o_view.row,
             o_view.column,
-            at(data(ends), offsets[5, job] + row),
-            plan.has_ends,
+            at(data(logsumexp), offsets[5, job] + row),
+            plan.has_logsumexp,
         )
 
 
 @jit
 def _share(share, shares, arrays, offsets, lengths, numbers, scale, addresses, room):
-    plan = Plan(
-        numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]
-    )
+    plan = Plan(numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6])
     routines = Routines(addresses[0], addresses[1], addresses[2])
     jobs = offsets.shape[1]
     job, row = begin(share, shares, jobs, lengths, plan.causal, plan.group)
@@ -102,19 +100,19 @@ def _share(share, shares, arrays, offsets, lengths, numbers, scale, addresses, r
         job, row = job + 1, 0
 
 
-def _attention(q, k, v, out, mask, ends, offsets, lengths, numbers, scale, addresses, rooms):
+def _attention(q, k, v, out, mask, logsumexp, offsets, lengths, numbers, scale, addresses, rooms):
     """Compute every job of a batch: a row of `rooms` for each share."""
     shares = rooms.shape[0]
     alpha = like(out[0, 0], scale)
     if shares == 1:
-        arrays = (q, k, v, out, mask, ends)
+        arrays = (q, k, v, out, mask, logsumexp)
         _share(0, 1, arrays, offsets, lengths, numbers, alpha, addresses, rooms[0])
     else:
         for share in prange(shares):
             _share(
                 share,
                 shares,
-                (q, k, v, out, mask, ends),
+                (q, k, v, out, mask, logsumexp),
                 offsets,
                 lengths,
                 numbers,

@@ -178,9 +178,7 @@ class _Row:
             return added
 
         both = self.loop(builder, count, [self.all(0.0)] * 2, step)
-        return self.reduce(
-            builder, builder.fadd(*both), lambda builder, x, y: builder.fadd(x, y)
-        )
+        return self.reduce(builder, builder.fadd(*both), lambda builder, x, y: builder.fadd(x, y))
 
 
 @intrinsic

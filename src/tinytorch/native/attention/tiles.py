@@ -190,7 +190,7 @@ def attend(rows, cache, hidden, room, routines):
 
 
 @jit
-def finish(rows, e, room, out, out_row, out_column, ends, has_ends):
+def finish(rows, e, room, out, out_row, out_column, logsumexp, has_logsumexp):
     """Write the group's rows of the output, and the logarithms of their sums where wanted."""
     for i in range(rows):
         total = room.totals[i]
@@ -203,6 +203,6 @@ def finish(rows, e, room, out, out_row, out_column, ends, has_ends):
         else:
             for j in range(e):
                 row[j * out_column] = scale * sums[j]
-        if has_ends != 0:
+        if has_logsumexp != 0:
             base = math.log(2.0)
-            ends[i] = like(total, (room.tops[i] + math.log2(total)) * base)
+            logsumexp[i] = like(total, (room.tops[i] + math.log2(total)) * base)
