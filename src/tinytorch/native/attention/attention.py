@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.attention import entries, scores
+from tinytorch.native.attention import backward, entries, scores
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
 from tinytorch.native.gemm.product import _ROOM
@@ -27,6 +27,8 @@ Array = NDArray[Any]
 WORTH_SHARING = 1 << 18
 # Queries in a group, in register tiles; keys in a block.
 TILES, BLOCK = 4, 256
+# The same for the gradient, the queries as a number that is rounded down to whole tiles.
+GRADIENT_QUERIES, GRADIENT_BLOCK = 64, 128
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,53 @@ def _run(arrays: tuple[Array, ...], offsets: Array, lengths: Array, options: Opt
         lengths,
         (d, e, group, block, *map(int, flags)),
         options.scale * math.log2(math.e),
+        _addresses(out.dtype.char),
+        _ROOM.rows(shares, size, out.dtype),
+    )
+
+
+def _gradient_room(d: int, e: int, Tk: int, tile: Tile, group: int, block: int) -> int:
+    d_wide, e_wide, padded = _up(d, tile.lanes), _up(e, tile.lanes), _up(Tk, tile.columns)
+    size = _up(padded * d + tile.lanes, 16) + _up(padded * e + tile.lanes, 16)
+    size += _up(_up(d, tile.columns) * Tk + tile.lanes, 16) + padded * (d_wide + e_wide)
+    size += group * (2 * d_wide + e_wide + 2 * block) + 2 * _up(group, 16)
+    return _up(size + 64, 64)
+
+
+def gradient(
+    inputs: tuple[Array, Array, Array, Array, Array],
+    outputs: tuple[Array, Array, Array],
+    options: Options,
+) -> None:
+    """Write the gradients of q, k and v for `inputs` (q, k, v, out, dout).
+
+    All batch axes are alike; `options.logsumexp` is what the forward wrote. Any strides.
+    """
+    q, k, v, out, dout = inputs
+    logs = options.logsumexp
+    assert logs is not None
+    Tq, Tk, d, e = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
+    mask = _NO_MASK if options.mask is None else _spread(options.mask, (Tq, Tk)).view(np.uint8)
+    arrays = (q, k, v, out, dout, mask)
+    places = [*map(_places, arrays), _places(logs, 1), *map(_places, outputs)]
+    offsets = _offsets(q.shape[:-2], tuple(places))
+    lengths = np.array([[Tq], [Tk]])
+    tile = tile_shape(out.dtype)
+    group = max(1, GRADIENT_QUERIES // tile.rows) * tile.rows
+    block = _up(GRADIENT_BLOCK, tile.columns)
+    jobs = offsets.shape[1]
+    shares = min(jobs, threads.get_num_threads())
+    if jobs * Tq * Tk * (d + e) < WORTH_SHARING:
+        shares = 1
+    size = _gradient_room(d, e, Tk, tile, group, block)
+    backward.gradient(out.dtype.name)(
+        *map(_first, arrays),
+        logs.reshape(-1),
+        *map(_first, outputs),
+        offsets,
+        lengths,
+        (d, e, group, block, int(options.causal), int(options.mask is not None)),
+        options.scale,
         _addresses(out.dtype.char),
         _ROOM.rows(shares, size, out.dtype),
     )

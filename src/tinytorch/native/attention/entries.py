@@ -122,31 +122,37 @@ def _attention(q, k, v, out, mask, logsumexp, offsets, lengths, numbers, scale, 
             )
 
 
-def _array(kind: Any, rank: int, layout: str = "A", *, readonly: bool = True) -> Any:
+def operand(kind: Any, rank: int, layout: str = "A", *, readonly: bool = True) -> Any:
+    """Return the type of an array that a compiled function takes."""
     return types.Array(kind, rank, layout, readonly=readonly)
+
+
+def compiled_for(function: Any, kind: Any, arrays: tuple[Any, ...], numbers: int) -> Any:
+    """Compile a function of arrays, offsets, lengths, numbers, scale, addresses and rooms."""
+    compiled: Any = jit(parallel=True)(function)
+    compiled.compile(
+        (
+            *arrays,
+            operand(types.int64, 2, "C"),
+            operand(types.int64, 2, "C"),
+            types.UniTuple(types.int64, numbers),
+            types.float64,
+            operand(types.int64, 1, "C", readonly=False),
+            operand(kind, 2, "C", readonly=False),
+        )
+    )
+    compiled.disable_compile()
+    return compiled
 
 
 @functools.cache
 def attention(dtype: str) -> Any:
     """Return the compiled attention for 'float32' or 'float64'; see `_attention`."""
     kind = getattr(types, dtype)
-    operand = _array(kind, 2)
-    compiled: Any = jit(parallel=True)(_attention)
-    compiled.compile(
-        (
-            operand,
-            operand,
-            operand,
-            _array(kind, 2, readonly=False),
-            _array(types.uint8, 2),
-            _array(kind, 1, "C", readonly=False),
-            _array(types.int64, 2, "C"),
-            _array(types.int64, 2, "C"),
-            types.UniTuple(types.int64, 7),
-            types.float64,
-            _array(types.int64, 1, "C", readonly=False),
-            _array(kind, 2, "C", readonly=False),
-        )
+    arrays = (
+        *[operand(kind, 2)] * 3,
+        operand(kind, 2, readonly=False),
+        operand(types.uint8, 2),
+        operand(kind, 1, "C", readonly=False),
     )
-    compiled.disable_compile()
-    return compiled
+    return compiled_for(_attention, kind, arrays, numbers=7)

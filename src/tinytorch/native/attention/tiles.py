@@ -81,7 +81,7 @@ def _score(i, j, high, tiles, d, panel, room, score):
 
 
 @jit
-def _hide(scores, mask, column, count):
+def hide(scores, mask, column, count):
     """Make scores −inf where the mask is 0."""
     if column == 1:
         for j in range(count):
@@ -132,7 +132,7 @@ def _soften(i0, rows, first, count, seen, hidden, room):
             scores[j] = like(scores[j], _NONE)
         if hidden.has_mask != 0:
             start = i * hidden.row + first * hidden.column
-            _hide(scores, at(hidden.mask, start), hidden.column, own)
+            hide(scores, at(hidden.mask, start), hidden.column, own)
         _soften_row(i, scores, padded, room)
     return last
 
