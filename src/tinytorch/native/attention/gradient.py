@@ -76,9 +76,7 @@ def take_queries(rows, q, out, dout, logs, room, alpha):
         own = at(out.start, i * out.row)
         zero = like(alpha, 0.0)
         room.deltas[i] = factor * _dot(source, dout.column, own, out.column, room.e, zero)
-        _copy_row(
-            source, dout.column, at(room.douts, i * room.e_wide), room.e, room.e_wide, factor
-        )
+        _copy_row(source, dout.column, at(room.douts, i * room.e_wide), room.e, room.e_wide, factor)
         query = at(q.start, i * q.row)
         _copy_row(query, q.column, at(room.queries, i * room.d_wide), room.d, room.d_wide, alpha)
         for k in range(room.d_wide):
