@@ -1,7 +1,7 @@
 """attention: softmax(scale * q kᵀ) v along the keys, what is hidden left out.
 
-q (..., Tq, d), k (..., Tk, d), v (..., Tk, e) make (..., Tq, e); the axes before are batch and heads
-and broadcast. `scale` is 1/sqrt(d) unless given. `causal` lets the last query see every key, the
+q (..., Tq, d), k (..., Tk, d), v (..., Tk, e) make (..., Tq, e); the axes before, batch and heads,
+broadcast. `scale` is 1/sqrt(d) unless given. `causal` lets the last query see every key, the
 one before it all but the last key, and so on: query i sees keys 0 … i + Tk - Tq, which for as many
 queries as keys is the usual triangle, and for new queries after cached keys what they may see. A
 query that sees nothing gets zeros, as in PyTorch.

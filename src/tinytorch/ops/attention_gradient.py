@@ -1,6 +1,6 @@
 """attention_gradient: what attention's output changes by with q, k and v, times dout.
 
-Takes q, k, v, the output and the logs of `attention_and_logs`, and dout; returns dq, dk and dv. With
+Takes q, k, v, the output and the logs of attention_and_logs, and dout; returns dq, dk and dv. With
 P = exp(scores - logs) where a key is seen and 0 elsewhere, D the sums of out * dout along each
 query, and dS = P (dout vᵀ - D): dq = scale dS k, dk = scale dSᵀ q, dv = Pᵀ dout. Batch axes must be
 alike: for those that were broadcast, sum what comes out.

@@ -46,7 +46,7 @@ def _flops(shapes: Shapes, causal: bool = False, scale: float | None = None) -> 
 
 def keep_of(q: Array, k: Array, mask: Array, causal: bool) -> Array:
     """Return which keys each query sees, as booleans."""
-    return attention.kept(q.shape[-2], k.shape[-2], causal) & (mask != 0)
+    return np.asarray(attention.kept(q.shape[-2], k.shape[-2], causal) & (mask != 0))
 
 
 def _reference(

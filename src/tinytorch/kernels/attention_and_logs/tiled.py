@@ -1,4 +1,4 @@
-"""Tiles as in attention: of each query's sum and largest score, which tiles carry, the logs are made.
+"""Tiles as in attention: what tiles carry, largest scores and sums, makes the logs at the end.
 
 Where the rung below would keep Tq x Tk weights for the gradient, this keeps Tq logarithms, and the
 gradient makes the weights again.

@@ -1,4 +1,4 @@
-"""Pair by pair in plain Python: each query and key that see each other add to all three (float64)."""
+"""Pair by pair in plain Python: a query and a key it sees add to all three (in float64)."""
 
 import math
 

@@ -1,9 +1,10 @@
 """A tile of weights at a time, made again from the scores and the logs, never stored.
 
 Two products give a tile of weights and one of their gradients, in a near cache; three more add them
-to the gradients of queries, keys and values. Memory sees the inputs and the outputs, where the rung
-below wrote and read the Tq x Tk matrices some ten times; tiles that a causal mask hides are skipped.
-The price: the scores are computed a second time, and one thread does a whole sequence and head.
+to the gradients of queries, keys and values. Memory sees the inputs and the outputs, where the
+rung below wrote and read the Tq x Tk matrices some ten times; tiles that a causal mask hides are
+skipped. The price: the scores are computed a second time, and one thread does a whole sequence and
+head.
 """
 
 import numpy as np

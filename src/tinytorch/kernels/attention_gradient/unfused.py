@@ -1,6 +1,6 @@
 """NumPy: the weights made again as one matrix, its gradient as another, five library products.
 
-Matrices of Tq x Tk are written and read at every step, and what is hidden is computed like the rest.
+Matrices of Tq x Tk are written and read at every step; what is hidden is computed like the rest.
 """
 
 import numpy as np

@@ -36,8 +36,8 @@ class Options:
     """How scores are made and hidden, and what else is written.
 
     `scale` multiplies q @ kᵀ. `causal` hides from query i what comes after key i + Tk - Tq. `mask`
-    (..., Tq, Tk), of booleans, keeps where it is True; it broadcasts. `lengths` are int64 numbers of
-    keys, one for each place along the first batch axis. `logsumexp` (..., Tq) receives
+    (..., Tq, Tk), of booleans, keeps where it is True; it broadcasts. `lengths` are int64 numbers
+    of keys, one for each place along the first batch axis. `logsumexp` (..., Tq) receives
     log(sum(exp(scores))) of each query.
     """
 

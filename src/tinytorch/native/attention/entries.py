@@ -10,6 +10,7 @@ from collections import namedtuple
 from typing import Any
 
 from tinytorch.native.attention.shares import begin, shift_for, sizes_of
+from tinytorch.native.attention.single import attend_one
 from tinytorch.native.attention.tiles import (
     Cache,
     Hidden,
@@ -26,6 +27,9 @@ from tinytorch.native.gemm.microkernel import LANES, NR
 from tinytorch.native.gemm.pointers import at, call, data, types
 from tinytorch.native.simd import like
 
+# Queries of a sequence up to which each is taken alone, and keys and values where they lie.
+SINGLE = 2
+
 # What all jobs share: e, d; the rows of a group and the keys of a block; whether causal; whether
 # there is a mask, and whether the logarithms of sums are wanted.
 Plan = namedtuple("Plan", "d e group block causal has_mask has_logsumexp")
@@ -38,7 +42,7 @@ def _up(count, step):
 
 @jit
 def _room(room, Tk, plan):
-    """Lay out a thread's room: packed keys and values, then a group's queries, scores, sums, tops, totals."""
+    """Lay out a thread's room: packed keys and values, then what a group needs."""
     one = like(room[0], 1.0)
     wide, lanes = NR(one), LANES(one)
     padded = _up(Tk, wide)
@@ -64,16 +68,29 @@ def _job(job, rows, arrays, offsets, lengths, plan, scale, routines, room):
     q_view, o_view = view_of(q, offsets[0, job]), view_of(out, offsets[3, job])
     k_view, v_view = view_of(k, offsets[1, job]), view_of(v, offsets[2, job])
     m_view = view_of(mask, offsets[4, job])
-    call(routines.pack, k_view.start, k_view.row, k_view.column, seen, plan.d, keys, 1)
-    call(routines.pack, v_view.start, v_view.column, v_view.row, plan.e, seen, values, 1)
+    alone = Tq <= SINGLE and k_view.column == 1 and v_view.column == 1
+    if not alone:
+        call(routines.pack, k_view.start, k_view.row, k_view.column, seen, plan.d, keys, 1)
+        call(routines.pack, v_view.start, v_view.column, v_view.row, plan.e, seen, values, 1)
     cache = Cache(keys, values, seen, plan.d, plan.e)
-    for row in range(rows[0], rows[1], plan.group):
-        high = min(plan.group, rows[1] - row)
+    group = 1 if alone else plan.group
+    for row in range(rows[0], rows[1], group):
+        high = min(group, rows[1] - row)
         queries = Queries(at(q_view.start, row * q_view.row), q_view.row, q_view.column)
         start = at(m_view.start, row * m_view.row) if plan.has_mask != 0 else m_view.start
         hidden = Hidden(start, m_view.row, m_view.column, plan.has_mask, row + shift)
         scale_queries(queries, high, plan.d, scale, own)
-        attend(high, cache, hidden, own, routines)
+        if alone:
+            attend_one(
+                (k_view.start, k_view.row),
+                (v_view.start, v_view.row),
+                min(seen, max(0, row + shift + 1)),
+                (plan.d, plan.e),
+                hidden,
+                own,
+            )
+        else:
+            attend(high, cache, hidden, own, routines)
         finish(
             high,
             plan.e,

@@ -17,6 +17,8 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 
+import numpy as np
+
 from tinytorch.native.attention.powers import HIGHEST, raise_two
 from tinytorch.native.attention.tiles import hide, step_for
 from tinytorch.native.codecache import jit
@@ -31,7 +33,8 @@ from tinytorch.native.simd import like
 # and D.
 Sums = namedtuple(
     "Sums",
-    "keys values key_rows dk dv queries douts scores dscores dq tops deltas block d d_wide e e_wide",
+    "keys values key_rows dk dv queries douts scores dscores dq tops deltas "
+    "block d d_wide e e_wide",
 )
 # Rows of a 2-D array: the first one's address, the elements from row to row and column to column.
 Rows = namedtuple("Rows", "start row column")
@@ -67,7 +70,7 @@ def take_queries(rows, q, out, dout, logs, room, alpha):
     """
     for i in range(rows):
         log = logs[i] * like(alpha, math.log2(math.e))
-        top = like(alpha, math.floor(log))
+        top = np.floor(log)
         factor = like(alpha, 2.0 ** (top - log))
         if log == like(alpha, -math.inf):
             top = factor = like(alpha, 0.0)
@@ -103,7 +106,7 @@ def _products(left, left_row, depth, panels, first, count, seen, rows, target, b
 
 @jit
 def _weigh_row(scores, dscores, own, padded, top, delta):
-    """Turn a row of scores into weights, and the gradients of weights beside it into those of scores."""
+    """Turn a row of scores into weights, and gradients of weights into those of scores."""
     for j in range(own, padded):
         scores[j] = like(top, -math.inf)
     if not abs(top) <= like(top, HIGHEST):

@@ -2,7 +2,7 @@
 
 Scores come multiplied by log2(e), so that softmax's exponential is a power of two, which needs no
 constant of ln 2: split off the nearest integer, exactly, and use a polynomial on what is left. Only
-what is at most a little above 0 is ever asked for, so nothing overflows; far below, it is exactly 0.
+what is at most a little above 0 is ever asked for, so nothing overflows; far below, it is 0.
 
 A row begins anywhere and is a whole number of pairs of vectors long.
 """
@@ -19,8 +19,8 @@ from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
 _INT = ir.IntType(64)
 # The largest `top` for which `raise_two` is exact about integers, in float32 and in float64.
 HIGHEST = 2.0**21
-# 2^r for |r| <= 1/2, constant term first. In float32 a minimax fit (Remez) of relative error 7.5e-8,
-# in float64 one of 1.8e-17.
+# 2^r for |r| <= 1/2, constant term first: minimax fits (Remez), of relative error 7.5e-8 in float32
+# and 1.8e-17 in float64.
 _TERMS = {
     "float32": (
         1.0000000716510176,
@@ -96,7 +96,7 @@ class _Row:
         return builder.extract_element(vector, ir.IntType(32)(0))
 
     def loop(self, builder: Any, count: Any, start: list[Any], step: Any) -> list[Any]:
-        """Emit a loop over 0, 2 lanes … < count (at least once); `step` makes values from values."""
+        """Emit a loop over 0, 2 lanes … < count, at least once; `step` makes new values."""
         entry = builder.block
         body, done = (builder.append_basic_block(name) for name in ("row", "done"))
         builder.branch(body)
@@ -112,7 +112,7 @@ class _Row:
             phi.add_incoming(after, body)
         builder.cbranch(builder.icmp_signed("<", next_position, count), body, done)
         builder.position_at_end(done)
-        return following
+        return list(following)
 
     def function(self, name: str, operands: list[Any], result: Any, emit: Any) -> Any:
         name = f"tinytorch.{name}.{self.name}"

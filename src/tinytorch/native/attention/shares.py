@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from tinytorch.native.codecache import jit
 
-# What a sequence costs beside its scores, in scores: packing a key and its value, and for each query
-# scaling it and writing its output.
+# What a sequence costs beside its scores, in scores: packing a key and its value, and for each
+# query scaling it and writing its output.
 _KEY, _QUERY = 8, 4
 
 

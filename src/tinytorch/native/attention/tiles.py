@@ -14,6 +14,8 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 
+import numpy as np
+
 from tinytorch.native.attention.powers import HIGHEST, largest_of, raise_two
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
@@ -24,7 +26,7 @@ from tinytorch.native.simd import like
 Queries = namedtuple("Queries", "start row column")
 # Keys and values packed into panels, their number, and the elements of a key and of a value.
 Cache = namedtuple("Cache", "keys values count d e")
-# What hides a key: `mask` (bytes, 0 hides) by its strides where `has_mask`; keys after query + shift.
+# What hides keys: `mask` (bytes, 0 hides) by its strides where `has_mask`; those beyond shift.
 Hidden = namedtuple("Hidden", "mask row column has_mask shift")
 # A group's scaled queries, scores (rows of `block`) and sums of values (rows of `width`), and for
 # each row the number that its scores are taken below, and the sum of powers.
@@ -99,12 +101,12 @@ def _scale(row, width, factor):
 
 
 @jit
-def _soften_row(i, scores, count, room):
+def soften_row(i, scores, count, room):
     """Turn a row of `count` scores into powers, and note its top and total."""
     largest = largest_of(scores, count)
     top = room.tops[i]
     if largest > top + like(top, _RISE):
-        higher = like(top, math.ceil(largest))
+        higher = np.ceil(largest)
         if top > like(top, _NONE):
             factor = like(top, 2.0 ** (top - higher))
             room.totals[i] *= factor
@@ -133,7 +135,7 @@ def _soften(i0, rows, first, count, seen, hidden, room):
         if hidden.has_mask != 0:
             start = i * hidden.row + first * hidden.column
             hide(scores, at(hidden.mask, start), hidden.column, own)
-        _soften_row(i, scores, padded, room)
+        soften_row(i, scores, padded, room)
     return last
 
 
