@@ -2,7 +2,7 @@
 
 Scores come multiplied by log2(e), so that softmax's exponential is a power of two, which needs no
 constant of ln 2: split off the nearest integer, exactly, and use a polynomial on what is left. Only
-what is at most a little above 0 is ever asked for, so nothing overflows; far below, it is exactly 0.
+what is at most a little above 0 is ever asked for, so nothing overflows; far below, it is 0.
 
 A row begins anywhere and is a whole number of pairs of vectors long.
 """
@@ -17,8 +17,10 @@ from tinytorch.native import level
 from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
 
 _INT = ir.IntType(64)
-# 2^r for |r| <= 1/2, constant term first. In float32 a minimax fit (Remez) of relative error 7.5e-8,
-# in float64 one of 1.8e-17.
+# The largest `top` for which `raise_two` is exact about integers, in float32 and in float64.
+HIGHEST = 2.0**21
+# 2^r for |r| <= 1/2, constant term first: minimax fits (Remez), of relative error 7.5e-8 in float32
+# and 1.8e-17 in float64.
 _TERMS = {
     "float32": (
         1.0000000716510176,
@@ -94,7 +96,7 @@ class _Row:
         return builder.extract_element(vector, ir.IntType(32)(0))
 
     def loop(self, builder: Any, count: Any, start: list[Any], step: Any) -> list[Any]:
-        """Emit a loop over 0, 2 lanes … < count (at least once); `step` makes values from values."""
+        """Emit a loop over 0, 2 lanes … < count, at least once; `step` makes new values."""
         entry = builder.block
         body, done = (builder.append_basic_block(name) for name in ("row", "done"))
         builder.branch(body)
@@ -110,7 +112,7 @@ class _Row:
             phi.add_incoming(after, body)
         builder.cbranch(builder.icmp_signed("<", next_position, count), body, done)
         builder.position_at_end(done)
-        return following
+        return list(following)
 
     def function(self, name: str, operands: list[Any], result: Any, emit: Any) -> Any:
         name = f"tinytorch.{name}.{self.name}"
@@ -140,36 +142,39 @@ class _Row:
         both = self.loop(builder, count, [self.all(float("-inf"))] * 2, step)
         return self.reduce(builder, self.larger(builder, *both), self.larger)
 
-    def power(self, builder: Any, x: Any) -> Any:
-        """Emit 2^x for x of at most a few; a NaN stays."""
+    def powers(self, builder: Any, row: Any, count: Any, top: Any) -> Any:
+        """Emit row = 2^(row - top), in place, and its sum; a NaN stays.
+
+        NOTE: `top` being an integer, adding `shifter` rounds row - top to an integer, and leaves it
+        with the exponent's bias in the low bits, though row - top is never computed.
+        """
         stored, bias = (23, 127) if self.bits == 32 else (52, 1023)
-        low = self.all(-float(bias))
-        x = builder.select(builder.fcmp_ordered(">", low, x), low, x)
-        # Adding this rounds to an integer and leaves it, with the exponent's bias, in the low bits.
-        rounder = self.all(1.5 * 2.0**stored + bias)
-        shifted = builder.fadd(x, rounder)
-        rest = builder.fsub(x, builder.fsub(shifted, rounder))
-        terms = [self.all(term) for term in _TERMS[self.name]]
-        total = terms[-1]
+        shifter = self.spread(
+            builder, builder.fsub(ir.Constant(self.real, 1.5 * 2.0**stored + bias), top)
+        )
+        low = self.spread(builder, builder.fsub(top, ir.Constant(self.real, float(bias))))
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
         name = f"llvm.fmuladd.v{self.lanes}f{self.bits}"
         multiply_add = cgutils.get_or_insert_function(self.module, kind, name)
-        for term in reversed(terms[:-1]):
-            total = builder.call(multiply_add, [total, rest, term])
-        raised = builder.shl(builder.bitcast(shifted, self.whole), self.whole_numbers(stored))
-        return builder.fmul(total, builder.bitcast(raised, self.vector))
+        *terms, last = (self.all(term) for term in _TERMS[self.name])
 
-    def powers(self, builder: Any, row: Any, count: Any, largest: Any) -> Any:
-        """Emit row = 2^(row - largest), in place, and its sum."""
-        top = self.spread(builder, largest)
+        def power(x: Any) -> Any:
+            x = builder.select(builder.fcmp_ordered(">", low, x), low, x)
+            shifted = builder.fadd(x, shifter)
+            rest = builder.fsub(x, builder.fsub(shifted, shifter))
+            total = last
+            for term in reversed(terms):
+                total = builder.call(multiply_add, [total, rest, term])
+            raised = builder.shl(builder.bitcast(shifted, self.whole), self.whole_numbers(stored))
+            return builder.fmul(total, builder.bitcast(raised, self.vector))
 
         def step(builder: Any, position: Any, values: list[Any]) -> list[Any]:
             added = []
             for j, value in enumerate(values):
                 place = self.place(builder, row, builder.add(position, _INT(j * self.lanes)))
-                power = self.power(builder, builder.fsub(self.load(builder, place), top))
-                builder.store(power, place, align=self.bits // 8)
-                added.append(builder.fadd(value, power))
+                result = power(self.load(builder, place))
+                builder.store(result, place, align=self.bits // 8)
+                added.append(builder.fadd(value, result))
             return added
 
         both = self.loop(builder, count, [self.all(0.0)] * 2, step)
@@ -192,9 +197,12 @@ def largest_of(typing_context, row, count):
 
 
 @intrinsic
-def raise_two(typing_context, row, count, largest):
-    """Replace `count` numbers x at the address `row` by 2^(x - largest); return their sum."""
-    if not isinstance(row, types.CPointer) or row.dtype != largest:
+def raise_two(typing_context, row, count, top):
+    """Replace `count` numbers x at the address `row` by 2^(x - top); return their sum.
+
+    `top` must be an integer of at most `HIGHEST` either way, and at most a few below the largest x.
+    """
+    if not isinstance(row, types.CPointer) or row.dtype != top:
         return None
 
     def generate(context, builder, signature, args):
@@ -203,4 +211,4 @@ def raise_two(typing_context, row, count, largest):
         function = code.function("powers", operands, code.real, code.powers)
         return builder.call(function, args)
 
-    return largest(row, types.int64, largest), generate
+    return top(row, types.int64, top), generate

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from tinytorch.native.codecache import jit
 
-# What a sequence costs beside its scores, in scores a key: packing the key and its value.
-_PACKING = 8
+# What a sequence costs beside its scores, in scores: packing a key and its value, and for each
+# query scaling it and writing its output.
+_KEY, _QUERY = 8, 4
 
 
 @jit
@@ -39,9 +40,10 @@ def sizes_of(lengths, job):
 
 
 @jit
-def _work_of(lengths, job, causal):
+def _work_before(row, lengths, job, causal):
+    """Return what a job costs up to a row, packing included."""
     Tq, Tk = sizes_of(lengths, job)
-    return work(Tq, Tk, shift_for(Tq, Tk, causal)) + Tk * _PACKING
+    return work(row, Tk, shift_for(Tq, Tk, causal)) + row * _QUERY + Tk * _KEY
 
 
 @jit
@@ -49,20 +51,19 @@ def begin(share, shares, jobs, lengths, causal, group):
     """Return where a share begins: the job, and the row in it, which begins a group."""
     total = 0
     for job in range(jobs):
-        total += _work_of(lengths, job, causal)
+        total += _work_before(sizes_of(lengths, job)[0], lengths, job, causal)
     wanted = share * total // shares
     job, before = 0, 0
     while job < jobs:
-        own = _work_of(lengths, job, causal)
+        own = _work_before(sizes_of(lengths, job)[0], lengths, job, causal)
         if before + own > wanted:
             break
         before += own
         job += 1
     if job == jobs or before >= wanted:
         return job, 0
-    Tq, Tk = sizes_of(lengths, job)
-    shift = shift_for(Tq, Tk, causal)
+    Tq = sizes_of(lengths, job)[0]
     row = 0
-    while row < Tq and before + work(row, Tk, shift) + Tk * _PACKING < wanted:
+    while row < Tq and before + _work_before(row, lengths, job, causal) < wanted:
         row += group
     return (job, row) if row < Tq else (job + 1, 0)

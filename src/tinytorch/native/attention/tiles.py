@@ -14,7 +14,9 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 
-from tinytorch.native.attention.powers import largest_of, raise_two
+import numpy as np
+
+from tinytorch.native.attention.powers import HIGHEST, largest_of, raise_two
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
 from tinytorch.native.gemm.pointers import at, call
@@ -24,11 +26,13 @@ from tinytorch.native.simd import like
 Queries = namedtuple("Queries", "start row column")
 # Keys and values packed into panels, their number, and the elements of a key and of a value.
 Cache = namedtuple("Cache", "keys values count d e")
-# What hides a key: `mask` (bytes, 0 hides) by its strides where `has_mask`; keys after query + shift.
+# What hides keys: `mask` (bytes, 0 hides) by its strides where `has_mask`; those beyond shift.
 Hidden = namedtuple("Hidden", "mask row column has_mask shift")
-# A group's scores (rows of `block`), sums of values (rows of `width`), and for each row the number
-# that its scores are taken below, and the sum of powers.
-Room = namedtuple("Room", "scores block sums width tops totals")
+# A group's scaled queries, scores (rows of `block`) and sums of values (rows of `width`), and for
+# each row the number that its scores are taken below, and the sum of powers.
+Room = namedtuple("Room", "queries scores block sums width tops totals")
+# Addresses of the micro-kernels for scores and for sums of values, and of packing.
+Routines = namedtuple("Routines", "score tile pack")
 
 # NOTE: how far, in powers of two, scores may rise above what they are taken below before the sums
 # are scaled anew: most blocks bring no larger score by much, and scaling would be a pass over sums.
@@ -44,37 +48,42 @@ def step_for(rows, high):
 
 
 @jit
-def _write_scores(queries, rows, cache, first, count, seen, room, alpha, tile):
-    """Write alpha * queries @ keys for keys first … first + count; `seen` of the first row's."""
-    wide, lanes = NR(alpha), LANES(alpha)
-    zero = like(alpha, 0.0)
-    step = step_for(rows, MR(alpha))
-    for j in range(0, count, wide):
-        vectors = min((count - j + lanes - 1) // lanes, wide // lanes)
-        panel = at(cache.keys, (first + j) * cache.d)
-        for i in range(0, rows, step):
-            high = min(step, rows - i)
-            if seen + i + high - 1 < j + 1:
-                continue  # all of this tile is hidden
-            call(
-                tile,
-                high,
-                vectors,
-                at(queries.start, i * queries.row),
-                queries.row,
-                queries.column,
-                panel,
-                wide,
-                cache.d,
-                at(room.scores, i * room.block + j),
-                room.block,
-                alpha,
-                zero,
-            )
+def scale_queries(queries, rows, d, alpha, room):
+    """Copy a group's queries, multiplied by alpha, into rows of `d`."""
+    for i in range(rows):
+        source, target = at(queries.start, i * queries.row), at(room.queries, i * d)
+        if queries.column == 1:
+            for k in range(d):
+                target[k] = alpha * source[k]
+        else:
+            for k in range(d):
+                target[k] = alpha * source[k * queries.column]
 
 
 @jit
-def _hide(scores, mask, column, count):
+def _write_scores(rows, cache, first, count, seen, room, score):
+    """Write queries @ keys for keys first … first + count; the first row sees `seen` of these."""
+    wide = NR(room.tops[0])
+    step = step_for(rows, MR(room.tops[0]))
+    whole = rows // step
+    for j in range(0, count, wide):
+        panel = at(cache.keys, (first + j) * cache.d)
+        # Tiles of which no row sees key j are left out.
+        i = max(0, j + 1 - seen) // step
+        if i < whole:
+            _score(i * step, j, step, whole - i, cache.d, panel, room, score)
+        if whole * step < rows:
+            _score(whole * step, j, rows - whole * step, 1, cache.d, panel, room, score)
+
+
+@jit
+def _score(i, j, high, tiles, d, panel, room, score):
+    queries, scores = at(room.queries, i * d), at(room.scores, i * room.block + j)
+    call(score, high, tiles, queries, d, 1, panel, d, scores, room.block)
+
+
+@jit
+def hide(scores, mask, column, count):
     """Make scores −inf where the mask is 0."""
     if column == 1:
         for j in range(count):
@@ -92,17 +101,22 @@ def _scale(row, width, factor):
 
 
 @jit
-def _soften_row(i, scores, count, room):
+def soften_row(i, scores, count, room):
     """Turn a row of `count` scores into powers, and note its top and total."""
     largest = largest_of(scores, count)
     top = room.tops[i]
     if largest > top + like(top, _RISE):
+        higher = np.ceil(largest)
         if top > like(top, _NONE):
-            factor = like(top, 2.0 ** (top - largest))
+            factor = like(top, 2.0 ** (top - higher))
             room.totals[i] *= factor
             _scale(at(room.sums, i * room.width), room.width, factor)
-        room.tops[i] = top = largest
+        room.tops[i] = top = higher
     if top == like(top, _NONE):
+        top = like(top, 0.0)
+    elif not abs(top) <= like(top, HIGHEST):
+        for j in range(count):
+            scores[j] -= top
         top = like(top, 0.0)
     room.totals[i] += raise_two(scores, count, top)
 
@@ -120,8 +134,8 @@ def _soften(i0, rows, first, count, seen, hidden, room):
             scores[j] = like(scores[j], _NONE)
         if hidden.has_mask != 0:
             start = i * hidden.row + first * hidden.column
-            _hide(scores, at(hidden.mask, start), hidden.column, own)
-        _soften_row(i, scores, padded, room)
+            hide(scores, at(hidden.mask, start), hidden.column, own)
+        soften_row(i, scores, padded, room)
     return last
 
 
@@ -150,34 +164,35 @@ def _add_values(i0, rows, cache, first, count, room, keep, tile):
 
 
 @jit
-def attend(queries, rows, cache, hidden, room, alpha, tile):
-    """Leave in `room` the sums, tops and totals of a group of `rows` queries over all its keys.
+def attend(rows, cache, hidden, room, routines):
+    """Leave in `room` the sums, tops and totals of its `rows` queries over all their keys.
 
     Row i of the group sees keys 0 … i + shift, and of those what the mask keeps.
     """
-    step = step_for(rows, MR(alpha))
+    zero = like(room.tops[0], 0.0)
+    step = step_for(rows, MR(zero))
     for i in range(rows):
-        room.tops[i] = like(alpha, _NONE)
-        room.totals[i] = like(alpha, 0.0)
+        room.tops[i] = like(zero, _NONE)
+        room.totals[i] = zero
     seen_by_last = min(cache.count, max(0, rows + hidden.shift))
     if seen_by_last == 0 or hidden.shift < 0:
         for k in range(rows * room.width):
-            room.sums[k] = like(alpha, 0.0)
+            room.sums[k] = zero
     for first in range(0, seen_by_last, room.block):
         count = min(room.block, seen_by_last - first)
         seen = min(hidden.shift + 1 - first, count)
-        _write_scores(queries, rows, cache, first, count, seen, room, alpha, tile)
-        keep = like(alpha, 0.0 if first == 0 and hidden.shift >= 0 else 1.0)
+        _write_scores(rows, cache, first, count, seen, room, routines.score)
+        keep = like(zero, 0.0 if first == 0 and hidden.shift >= 0 else 1.0)
         for i in range(0, rows, step):
             high = min(step, rows - i)
             if seen + i + high - 1 <= 0:
                 continue
             depth = _soften(i, high, first, count, seen, hidden, room)
-            _add_values(i, high, cache, first, depth, room, keep, tile)
+            _add_values(i, high, cache, first, depth, room, keep, routines.tile)
 
 
 @jit
-def finish(rows, e, room, out, out_row, out_column, ends, has_ends):
+def finish(rows, e, room, out, out_row, out_column, logsumexp, has_logsumexp):
     """Write the group's rows of the output, and the logarithms of their sums where wanted."""
     for i in range(rows):
         total = room.totals[i]
@@ -190,6 +205,6 @@ def finish(rows, e, room, out, out_row, out_column, ends, has_ends):
         else:
             for j in range(e):
                 row[j * out_column] = scale * sums[j]
-        if has_ends != 0:
+        if has_logsumexp != 0:
             base = math.log(2.0)
-            ends[i] = like(total, (room.tops[i] + math.log2(total)) * base)
+            logsumexp[i] = like(total, (room.tops[i] + math.log2(total)) * base)
