@@ -1,0 +1,133 @@
+"""The loops around the tile: rows of activations that stay in the second cache, panels in the first.
+
+Each share has its own rows and columns of the output: it prepares its rows block by block, and
+multiplies each block by all of its panels. Every output is one tile's sum over the whole depth, so
+it is the same for any number of shares.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import namedtuple
+from typing import Any
+
+from tinytorch.native.codecache import jit, prange
+from tinytorch.native.gemm.pointers import call, types
+from tinytorch.native.int8.addresses import longs_at
+
+# Everything is a number: addresses, and counts in elements unless the name says bytes.
+Source = namedtuple("Source", "start row scale zero top")
+Target = namedtuple("Target", "start row column activation item_bytes")
+Weights = namedtuple("Weights", "start starts kinds columns column_bytes steps")
+Shape = namedtuple("Shape", "M N K padded code_bytes")
+Tile = namedtuple("Tile", "rows columns block_rows")
+# Where the routines are, and in a share's room: its codes, its rows' scales and zeros, its sums.
+Routines = namedtuple("Routines", "prepare tile finish")
+Room = namedtuple("Room", "codes scales zeros sums")
+
+
+@jit
+def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room):
+    """Multiply prepared rows by the panel that begins at column j, tile by tile."""
+    panel = j // tile.columns
+    packed = weights.start + longs_at(weights.starts)[panel]
+    kinds, columns = weights.kinds + panel * weights.steps, weights.columns + 4 * j
+    row_bytes = shape.padded * shape.code_bytes
+    width = min(tile.columns, shape.N - j)
+    for i in range(0, count, tile.rows):
+        rows = min(tile.rows, count - i)
+        codes = room.codes + i * row_bytes
+        call(routines.tile, codes, row_bytes, packed, kinds, weights.steps, room.sums)
+        place = (first + i) * target.row + j * target.column
+        call(
+            routines.finish,
+            room.sums,
+            rows,
+            width,
+            tile.columns,
+            columns,
+            weights.column_bytes,
+            room.scales + 4 * i,
+            room.zeros + 4 * i,
+            target.start + place * target.item_bytes,
+            target.row,
+            target.column,
+            target.activation,
+        )
+
+
+@jit
+def _share(rows, columns, source, weights, target, shape, tile, routines, room):
+    for first in range(rows[0], rows[1], tile.block_rows):
+        count = min(tile.block_rows, rows[1] - first)
+        call(
+            routines.prepare,
+            source.start + first * source.row * (4 if source.top > 0 else 1),
+            source.row,
+            count,
+            shape.K,
+            shape.padded,
+            source.scale,
+            source.zero,
+            source.top,
+            room.codes,
+            room.scales,
+            room.zeros,
+        )
+        for j in range(columns[0], columns[1], tile.columns):
+            _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room)
+
+
+def _multiply(source, weights, target, shape, tile, routines, grid, room, room_parts):
+    """Compute a product in grid[0] x grid[1] shares; each has room_parts[0] bytes from `room`."""
+    shares = grid[0] * grid[1]
+    tiles_m = (shape.M + tile.rows - 1) // tile.rows
+    tiles_n = (shape.N + tile.columns - 1) // tile.columns
+    for share in prange(shares):
+        gi, gj = share // grid[1], share % grid[1]
+        i0, i1 = gi * tiles_m // grid[0] * tile.rows, (gi + 1) * tiles_m // grid[0] * tile.rows
+        j0, j1 = (
+            gj * tiles_n // grid[1] * tile.columns,
+            (gj + 1) * tiles_n // grid[1] * tile.columns,
+        )
+        own = room + share * room_parts[0]
+        _share(
+            (i0, min(i1, shape.M)),
+            (j0, min(j1, shape.N)),
+            source,
+            weights,
+            target,
+            shape,
+            tile,
+            routines,
+            Room(own, own + room_parts[1], own + room_parts[2], own + room_parts[3]),
+        )
+
+
+@functools.cache
+def multiply() -> Any:
+    """Return the compiled product; it takes the tuples above."""
+    compiled: Any = jit(parallel=True)(_multiply)
+    size, real = types.int64, types.float64
+
+    def named(kind, *fields):
+        return (
+            types.NamedTuple(fields, kind)
+            if len(set(fields)) > 1
+            else types.NamedUniTuple(fields[0], len(fields), kind)
+        )
+
+    signature = (
+        named(Source, size, size, real, real, size),
+        named(Weights, *(size,) * 6),
+        named(Target, *(size,) * 5),
+        named(Shape, *(size,) * 5),
+        named(Tile, *(size,) * 3),
+        named(Routines, *(size,) * 3),
+        types.UniTuple(size, 2),
+        size,
+        types.UniTuple(size, 4),
+    )
+    compiled.compile(signature)
+    compiled.disable_compile()
+    return compiled
