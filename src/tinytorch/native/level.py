@@ -69,7 +69,7 @@ def _host_features() -> frozenset[str]:
 
 
 def vnni_feature() -> str | None:
-    """Return the name LLVM has for this CPU's dot product of bytes at the level `isa()`, or None."""
+    """Return LLVM's name for this CPU's dot product of bytes at the level `isa()`, or None."""
     needed = {"avx512": "avx512vnni", "avx2": "avxvnni"}.get(isa())
     return needed if needed in _host_features() else None
 

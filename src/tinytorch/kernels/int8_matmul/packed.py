@@ -17,8 +17,8 @@ def _product(a, b, out):
     dot = dots.fastest_full()
     rows = a if a.strides[1] == 1 else np.ascontiguousarray(a)
     # NOTE: vpdpbusd takes unsigned activations: 128 is added to each, and taken off the sums.
-    zero = 128.0 if dot.group == 4 else 0.0
-    product.multiply(rows, product.pack(b, dot), out, product.How(zero=zero))
+    offset = 128 if dot.group == 4 else 0
+    product.multiply(rows, product.pack(b, dot), out, product.How(1.0, float(offset), offset))
 
 
 @kernel("int8_matmul", above="parallel", dtypes=("int8",), reuses_out=True, worthwhile_from=1 << 12)

@@ -1,4 +1,4 @@
-"""The loops around the tile: rows of activations that stay in the second cache, panels in the first.
+"""The loops around the tile: activations that stay in the second cache, panels in the first.
 
 Each share has its own rows and columns of the output: it prepares its rows block by block, and
 multiplies each block by all of its panels. Every output is one tile's sum over the whole depth, so
@@ -16,8 +16,8 @@ from tinytorch.native.gemm.pointers import call, types
 from tinytorch.native.int8.addresses import longs_at
 
 # Everything is a number: addresses, and counts in elements unless the name says bytes.
-Source = namedtuple("Source", "start row scale zero top")
-Target = namedtuple("Target", "start row column activation item_bytes")
+Source = namedtuple("Source", "start row item_bytes scale zero top")
+Target = namedtuple("Target", "start row column activation")
 Weights = namedtuple("Weights", "start starts kinds columns column_bytes steps")
 Shape = namedtuple("Shape", "M N K padded code_bytes")
 Tile = namedtuple("Tile", "rows columns block_rows")
@@ -49,7 +49,7 @@ def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room
             weights.column_bytes,
             room.scales + 4 * i,
             room.zeros + 4 * i,
-            target.start + place * target.item_bytes,
+            target.start + 4 * place,
             target.row,
             target.column,
             target.activation,
@@ -62,7 +62,7 @@ def _share(rows, columns, source, weights, target, shape, tile, routines, room):
         count = min(tile.block_rows, rows[1] - first)
         call(
             routines.prepare,
-            source.start + first * source.row * (4 if source.top > 0 else 1),
+            source.start + first * source.row * source.item_bytes,
             source.row,
             count,
             shape.K,
@@ -78,30 +78,37 @@ def _share(rows, columns, source, weights, target, shape, tile, routines, room):
             _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room)
 
 
+@jit
+def _numbered_share(share, source, weights, target, shape, tile, routines, grid, room, room_parts):
+    gi, gj = share // grid[1], share % grid[1]
+    high = (shape.M + tile.rows - 1) // tile.rows
+    wide = (shape.N + tile.columns - 1) // tile.columns
+    i0, i1 = gi * high // grid[0] * tile.rows, (gi + 1) * high // grid[0] * tile.rows
+    j0, j1 = gj * wide // grid[1] * tile.columns, (gj + 1) * wide // grid[1] * tile.columns
+    own = room + share * room_parts[0]
+    _share(
+        (i0, min(i1, shape.M)),
+        (j0, min(j1, shape.N)),
+        source,
+        weights,
+        target,
+        shape,
+        tile,
+        routines,
+        Room(own, own + room_parts[1], own + room_parts[2], own + room_parts[3]),
+    )
+
+
 def _multiply(source, weights, target, shape, tile, routines, grid, room, room_parts):
     """Compute a product in grid[0] x grid[1] shares; each has room_parts[0] bytes from `room`."""
     shares = grid[0] * grid[1]
-    tiles_m = (shape.M + tile.rows - 1) // tile.rows
-    tiles_n = (shape.N + tile.columns - 1) // tile.columns
-    for share in prange(shares):
-        gi, gj = share // grid[1], share % grid[1]
-        i0, i1 = gi * tiles_m // grid[0] * tile.rows, (gi + 1) * tiles_m // grid[0] * tile.rows
-        j0, j1 = (
-            gj * tiles_n // grid[1] * tile.columns,
-            (gj + 1) * tiles_n // grid[1] * tile.columns,
-        )
-        own = room + share * room_parts[0]
-        _share(
-            (i0, min(i1, shape.M)),
-            (j0, min(j1, shape.N)),
-            source,
-            weights,
-            target,
-            shape,
-            tile,
-            routines,
-            Room(own, own + room_parts[1], own + room_parts[2], own + room_parts[3]),
-        )
+    if shares == 1:
+        _numbered_share(0, source, weights, target, shape, tile, routines, grid, room, room_parts)
+    else:
+        for share in prange(shares):
+            _numbered_share(
+                share, source, weights, target, shape, tile, routines, grid, room, room_parts
+            )
 
 
 @functools.cache
@@ -118,9 +125,9 @@ def multiply() -> Any:
         )
 
     signature = (
-        named(Source, size, size, real, real, size),
+        named(Source, size, size, size, real, real, size),
         named(Weights, *(size,) * 6),
-        named(Target, *(size,) * 5),
+        named(Target, *(size,) * 4),
         named(Shape, *(size,) * 5),
         named(Tile, *(size,) * 3),
         named(Routines, *(size,) * 3),

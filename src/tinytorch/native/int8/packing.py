@@ -24,21 +24,35 @@ _GROUP = 4
 _DEPTH = _GROUP * RECORD_GROUPS
 _TOP = 127
 _LARGEST = 2**15 - 1
+# Codes below which waking the threads costs more than they bring.
+_WORTH_SHARING = 1 << 16
 # The most that the absolute weights of a lane may add up to where its sum is centred.
 _CENTRED_MOST = (2**16 - 2) // _TOP
 
 
+@jit
+def _pack_panel(codes, p, columns, group, out):
+    """Write a panel of plain groups: out[step, column, place in the group]."""
+    K, N = codes.shape
+    width = min(columns, N - p * columns)
+    for s in range(out.shape[0]):
+        for q in range(group):
+            k = s * group + q
+            if k < K:
+                for c in range(width):
+                    out[s, c, q] = codes[k, p * columns + c]
+            for c in range(width if k < K else 0, columns):
+                out[s, c, q] = 0
+
+
 @jit(parallel=True)
 def _pack_groups(codes, columns, group, out):
-    """Write panels of plain groups: out[panel, step, column, place in the group]."""
-    K, N = codes.shape
-    for p in prange(out.shape[0]):
-        for s in range(out.shape[1]):
-            for q in range(group):
-                k = s * group + q
-                for c in range(columns):
-                    j = p * columns + c
-                    out[p, s, c, q] = codes[k, j] if k < K and j < N else 0
+    if codes.size < _WORTH_SHARING:
+        for p in range(out.shape[0]):
+            _pack_panel(codes, p, columns, group, out[p])
+    else:
+        for p in prange(out.shape[0]):
+            _pack_panel(codes, p, columns, group, out[p])
 
 
 @jit

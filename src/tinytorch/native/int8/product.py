@@ -84,14 +84,15 @@ def pack(codes: Array, dot: Dot, scales: Array | None = None) -> Packed:
 
 @dataclass(frozen=True)
 class How:
-    """What an activation row's codes are, and what is done after the product.
+    """What codes are made of an activation row, what they stand for, and what follows the product.
 
-    `scale` and `zero` hold for all rows, or each row has its own if scale is 0. int8 rows have none;
-    `zero` is then added to each code.
+    float32 rows become codes 0 … `top` by `scale` and `zero`, or by each row's own if scale is 0.
+    int8 rows get `top` added, which makes them codes of `scale` and `zero`.
     """
 
-    scale: float = 0.0
-    zero: float = 0.0
+    scale: float
+    zero: float
+    top: int
     activation: str = "none"
 
 
@@ -125,34 +126,27 @@ def _routines(dot: str, code_bytes: int, source: str, target: str) -> blocked.Ro
     return blocked.Routines(*routines.addresses(dot, code_bytes, source, target))
 
 
-def multiply(a: Array, packed: Packed, out: Array, how: How) -> None:
+def multiply(a: Array, packed: Packed, out: Array, how: How, columns: Array | None = None) -> None:
     """Write the product of rows `a` (M, K) and packed weights into `out` (M, N).
 
     a: float32 or int8, its last axis of neighbours; out: float32 or int32, any strides, sharing no
-    memory with a.
+    memory with a. `columns` stand in for those of `packed` where they have biases.
     """
     if not out.size:
         return
     (M, K), N, dot = a.shape, out.shape[1], packed.dot
     shape, tile, grid, parts = _cut(M, N, K, dot, threads.get_num_threads())
-    is_float = a.dtype.char == "f"
     source = blocked.Source(
-        address_of(a),
-        a.strides[0] // a.itemsize,
-        how.scale,
-        how.zero,
-        dot.top if is_float else 0,
+        address_of(a), a.strides[0] // a.itemsize, a.itemsize, how.scale, how.zero, how.top
     )
-    target = blocked.Target(
-        address_of(out),
-        out.strides[0] // 4,
-        out.strides[1] // 4,
-        ACTIVATIONS[how.activation],
-        4,
-    )
+    weights = packed.numbers
+    if columns is not None:
+        weights = weights._replace(columns=address_of(columns))
+    row, column = (stride // out.itemsize for stride in out.strides)
+    target = blocked.Target(address_of(out), row, column, ACTIVATIONS[how.activation])
     blocked.multiply()(
         source,
-        packed.numbers,
+        weights,
         target,
         shape,
         tile,

@@ -1,7 +1,7 @@
 """The routines under the loops, each compiled once and called by address.
 
-Which of them a product needs depends on its dot and on the types of what goes in and comes out; only
-those are compiled.
+Which of them a product needs depends on its dot and on the types of what goes in and comes out;
+only those are compiled.
 """
 
 from __future__ import annotations

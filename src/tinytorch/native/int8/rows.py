@@ -59,7 +59,7 @@ def _magnitude(key):
 
 @jit
 def span_of(x, K, top):
-    """Return the scale and the zero of a row's codes 0 … top; the scale is NaN unless all finite."""
+    """Return the scale and the zero of a row's codes 0 … top; a scale of NaN unless all finite."""
     low, high = _extremes(x, K)
     if high >= np.int32(_INFINITE) or low <= np.int32(-_INFINITE):
         return _NAN, np.float32(0)
@@ -96,11 +96,11 @@ def _has_nan(x, K):
 
 
 @jit
-def _shift(x, x_row, rows, K, padded, zero, out):
+def _shift(x, x_row, rows, K, padded, offset, out):
     for i in range(rows):
         row, codes = at(x, i * x_row), at(out, i * padded)
         for k in range(K):
-            codes[k] = np.int32(row[k]) + zero
+            codes[k] = np.int32(row[k]) + offset
         _clear(codes, K, padded)
 
 
@@ -141,10 +141,10 @@ def _quantiser(pointer):
 
 def _shifter(pointer):
     def shift(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
-        _shift(codes_at(x), x_row, rows, K, padded, np.int32(zero), pointer(out))
-        settled, offsets = floats_at(scales), ints_at(zeros)
+        _shift(codes_at(x), x_row, rows, K, padded, np.int32(top), pointer(out))
+        row_scales, row_zeros = floats_at(scales), ints_at(zeros)
         for i in range(rows):
-            settled[i], offsets[i] = np.float32(1), np.int32(zero)
+            row_scales[i], row_zeros[i] = np.float32(scale), np.int32(zero)
 
     return shift
 
@@ -154,6 +154,7 @@ def _shifter(pointer):
 # every row, zeros behind the K-th; `scales` and `zeros` get what the row's codes stand for.
 #
 # quantise: float32 to codes 0 … top; `scale` and `zero` are given, or each row's own if scale is 0.
-# shift: int8 codes, `zero` added to each. Into bytes, or into int16s.
+# shift: int8 codes, `top` added to each; `scale` and `zero` are what all rows then stand for.
+# Into bytes, or into int16s.
 quantise_bytes, quantise_words = _quantiser(bytes_at), _quantiser(words_at)
 shift_bytes, shift_words = _shifter(bytes_at), _shifter(words_at)
