@@ -20,7 +20,8 @@ Source = namedtuple("Source", "start row item_bytes scale zero top")
 Target = namedtuple("Target", "start row column activation")
 Weights = namedtuple("Weights", "start starts kinds columns column_bytes steps")
 Shape = namedtuple("Shape", "M N K padded code_bytes")
-Tile = namedtuple("Tile", "rows columns block_rows")
+# `finished_rows` are settled and stored at once, some tiles of them.
+Tile = namedtuple("Tile", "rows columns finished_rows block_rows")
 # Where the routines are, and in a share's room: its codes, its rows' scales and zeros, its sums.
 Routines = namedtuple("Routines", "prepare tile finish")
 Room = namedtuple("Room", "codes scales zeros sums")
@@ -34,10 +35,14 @@ def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room
     kinds, columns = weights.kinds + panel * weights.steps, weights.columns + 4 * j
     row_bytes = shape.padded * shape.code_bytes
     width = min(tile.columns, shape.N - j)
-    for i in range(0, count, tile.rows):
-        rows = min(tile.rows, count - i)
-        codes = room.codes + i * row_bytes
-        call(routines.tile, codes, row_bytes, packed, kinds, weights.steps, room.sums)
+    sums_bytes = 4 * tile.rows * tile.columns
+    for i in range(0, count, tile.finished_rows):
+        rows = min(tile.finished_rows, count - i)
+        sums = room.sums
+        for k in range(i, i + rows, tile.rows):
+            codes = room.codes + k * row_bytes
+            call(routines.tile, codes, row_bytes, packed, kinds, weights.steps, sums)
+            sums += sums_bytes
         place = (first + i) * target.row + j * target.column
         call(
             routines.finish,
@@ -129,7 +134,7 @@ def multiply() -> Any:
         named(Weights, *(size,) * 6),
         named(Target, *(size,) * 4),
         named(Shape, *(size,) * 5),
-        named(Tile, *(size,) * 3),
+        named(Tile, *(size,) * 4),
         named(Routines, *(size,) * 3),
         types.UniTuple(size, 2),
         size,
