@@ -1,8 +1,8 @@
 """conv2d: the convolution (cross-correlation) of images, bias and activation included.
 
-Y[n, o, y, x] = activation(b[o] + sum over c, i, j of W[o, c, i, j] X[n, c, y s + i - p, x s + j - p])
-with zeros around X; `stride` s and `padding` p are an int or a (height, width) pair each;
-`activation` is "none" or "relu".
+Y[n, o, y, x] = activation(b[o] + sum over c, i, j of
+W[o, c, i, j] X[n, c, y s + i - p, x s + j - p]) with zeros around X; `stride` s and `padding` p are
+an int or a (height, width) pair each; `activation` is "none" or "relu".
 """
 
 from __future__ import annotations
