@@ -94,7 +94,10 @@ def softmax_gradient(y: Array, grad: Array) -> Array:
 
 def log_softmax(x: Array) -> Array:
     """Return log(softmax(x)) over the last axis; stable for any finite x."""
-    shifted = x - x.max(axis=-1, keepdims=True) if x.size else x
+    if not x.size:
+        return x.copy()
+    with np.errstate(over="ignore"):  # what lies 3e38 below the largest counts for nothing
+        shifted = x - x.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
 
 
@@ -107,8 +110,9 @@ def sigmoid(x: Array) -> Array:
 def cross_entropy(x: Array, labels: Array) -> Array:
     """Return the mean over rows of log(sum(exp(x))) - x[label]. x (N, C), labels (N,)."""
     top = x.max(axis=-1)
-    sums = top + np.log(np.exp(x - top[:, None]).sum(axis=-1))
-    return np.asarray((sums - x[np.arange(len(x)), labels]).mean())
+    with np.errstate(over="ignore"):  # what lies 3e38 below the largest counts for nothing
+        sums = top + np.log(np.exp(x - top[:, None]).sum(axis=-1))
+        return np.asarray((sums - x[np.arange(len(x)), labels]).mean())
 
 
 def cross_entropy_gradient(x: Array, labels: Array, scale: float) -> Array:
