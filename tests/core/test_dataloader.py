@@ -105,8 +105,7 @@ def test_errors_of_a_thread_ahead_are_raised_here() -> None:
 
     seen = []
     with pytest.raises(KeyError, match="sample 5"):
-        for batch in DataLoader(Broken(), 2, prefetch=2):
-            seen.append(batch.tolist())
+        seen.extend(batch.tolist() for batch in DataLoader(Broken(), 2, prefetch=2))
     assert seen == [[0, 1], [2, 3]]
 
 
