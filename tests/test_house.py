@@ -33,6 +33,8 @@ LAYERS = [
     ("core",),
     ("data", "nn", "optim", "utils"),
     ("perf",),
+    ("bench", "olympics"),
+    ("capstone",),
     ("arena", "course"),
     ("cli",),
 ]
