@@ -189,7 +189,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     model = Sequential(Linear(4, 17), ReLU(), Dropout(0.1), Linear(17, 3))
     other = Trainer(model, Adam(model.parameters()), CrossEntropyLoss())
     before = weights(other)
-    with pytest.raises(ShapeError, match=r"layers.0"):
+    with pytest.raises(ShapeError, match=r"layers\.\d\.\w+ has shape"):
         other.load_checkpoint(path)
     assert weights(other) == before
     with pytest.raises(InvalidValue, match=r"Adam.*SGD"):

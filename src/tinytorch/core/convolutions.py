@@ -18,7 +18,7 @@ from tinytorch.core.rules.images import (
 )
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
-from tinytorch.kernels.patches import Geometry
+from tinytorch.ops.windows import Geometry
 
 __all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "MaxPool2d", "SimpleCNN"]
 

@@ -6,58 +6,32 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.core import compute
-from tinytorch.errors import ShapeError
-from tinytorch.kernels import patches
-from tinytorch.kernels.patches import Geometry
+from tinytorch.backends import get_backend
 from tinytorch.ops.spec import Array
-
-
-def _geometry(x: Array, w: Array, stride: Any, padding: Any) -> Geometry:
-    if x.ndim == 4 and x.shape[1] != w.shape[1]:
-        raise ShapeError(
-            f"an input of {x.shape[1]} channels does not match a weight for {w.shape[1]} channels: "
-            f"shapes {x.shape} and {w.shape}"
-        )
-    return Geometry.of(x.shape, w.shape[2:], stride, padding)
+from tinytorch.ops.windows import Geometry
 
 
 def conv2d(x: Array, w: Array, b: Array, stride: Any, padding: Any) -> Array:
     """Return the convolution with kernels w (O, C, kh, kw) and bias b (O,)."""
-    geometry = _geometry(x, w, stride, padding)
-    flat = w.reshape(len(w), geometry.patch)
-    product = compute.matmul(flat, patches.columns(x, geometry))
-    product += b[:, None]
-    return product.reshape(len(x), len(w), *geometry.output)
+    return get_backend().dispatch("conv2d", x, w, b, stride=stride, padding=padding)
 
 
 def conv2d_input_gradient(
     grad: Array, w: Array, stride: Any, padding: Any, input_size: tuple[int, int]
 ) -> Array:
     """Return the gradient of a convolution's images, from that of its output."""
-    x_shape = (len(grad), w.shape[1], *input_size)
-    geometry = Geometry.of(x_shape, w.shape[2:], stride, padding)
-    flat = w.reshape(len(w), geometry.patch)
-    cols = compute.matmul(flat.T, grad.reshape(len(grad), len(w), -1))
-    (n, c, h, width), (ph, pw) = geometry.images, geometry.padding
-    padded = np.zeros((n, c, h + 2 * ph, width + 2 * pw), grad.dtype)
-    parts = cols.reshape(n, c, *geometry.kernel, *geometry.output)
-    for i in range(geometry.kernel[0]):
-        for j in range(geometry.kernel[1]):
-            rows, places = geometry.reached(i, j)
-            padded[:, :, rows, places] += parts[:, :, i, j]
-    return padded[:, :, ph : ph + h, pw : pw + width]
+    return get_backend().dispatch(
+        "conv2d_input_gradient", grad, w, stride=stride, padding=padding, input_size=input_size
+    )
 
 
 def conv2d_weight_gradient(
     x: Array, grad: Array, stride: Any, padding: Any, kernel_size: tuple[int, int]
 ) -> Array:
     """Return the gradient of a convolution's kernels, from that of its output."""
-    geometry = Geometry.of(x.shape, kernel_size, stride, padding)
-    cols = patches.columns(x, geometry)
-    per_image = compute.matmul(grad.reshape(*grad.shape[:2], -1), cols.swapaxes(1, 2))
-    total: Array = per_image.sum(axis=0)
-    return total.reshape(grad.shape[1], x.shape[1], *geometry.kernel)
+    return get_backend().dispatch(
+        "conv2d_weight_gradient", x, grad, stride=stride, padding=padding, kernel_size=kernel_size
+    )
 
 
 def _padded(x: Array, geometry: Geometry, value: float) -> Array:

@@ -8,8 +8,8 @@ import numpy as np
 
 from tinytorch.core import images
 from tinytorch.core.graph import Rule
-from tinytorch.kernels.patches import Geometry
 from tinytorch.ops.spec import Array
+from tinytorch.ops.windows import Geometry
 
 
 class Conv2dBackward(Rule):
