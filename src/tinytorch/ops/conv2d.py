@@ -49,9 +49,7 @@ def _output_shape(
     return (x[0], w[0], *found.output)
 
 
-def _flops(
-    shapes: Shapes, stride: Pair = 1, padding: Pair = 0, activation: str = "none"
-) -> int:
+def _flops(shapes: Shapes, stride: Pair = 1, padding: Pair = 0, activation: str = "none") -> int:
     output = math.prod(_output_shape(shapes, stride, padding, activation))
     extra = 1 if activation == "none" else 2
     return output * (2 * math.prod(shapes[1][1:]) + extra)
