@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
+from typing import Any, NamedTuple
 
 from tinytorch.backends import get_backend
 from tinytorch.ops.spec import Array
-from tinytorch.ops.windows import Geometry
+
+
+class Window(NamedTuple):
+    """A pool's window, as ops take it; pairs are (height, width)."""
+
+    kernel_size: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
 
 
 def conv2d(x: Array, w: Array, b: Array, stride: Any, padding: Any) -> Array:
@@ -34,69 +39,23 @@ def conv2d_weight_gradient(
     )
 
 
-def _padded(x: Array, geometry: Geometry, value: float) -> Array:
-    ph, pw = geometry.padding
-    if not ph and not pw:
-        return x
-    return np.pad(x, [(0, 0), (0, 0), (ph, ph), (pw, pw)], constant_values=value)
+def max_pool(x: Array, window: Window) -> Array:
+    """Return the largest pixel of each window."""
+    return get_backend().dispatch("max_pool2d", x, **window._asdict())
 
 
-def _inside(padded: Array, geometry: Geometry) -> Array:
-    ph, pw = geometry.padding
-    h, w = geometry.images[2:]
-    return padded[:, :, ph : ph + h, pw : pw + w]
+def max_pool_gradient(x: Array, grad: Array, window: Window) -> Array:
+    """Return the gradient of the pixels: each window's goes to its largest, the first of equals."""
+    return get_backend().dispatch("max_pool2d_gradient", x, grad, **window._asdict())
 
 
-def max_pool(x: Array, geometry: Geometry) -> tuple[Array, Array]:
-    """Return the largest pixel of each window, and which one of the window it was."""
-    padded = _padded(x, geometry, -np.inf)
-    kh, kw = geometry.kernel
-    best: Any = None
-    for i in range(kh):
-        for j in range(kw):
-            rows, places = geometry.reached(i, j)
-            pixels = padded[:, :, rows, places]
-            if best is None:
-                best = pixels.copy()
-                which = np.zeros(best.shape, np.uint8 if kh * kw <= 256 else np.uint32)
-                continue
-            larger = ~(pixels <= best) & ~np.isnan(best)  # a NaN is kept once it is met
-            np.copyto(best, pixels, where=larger)
-            which[larger] = i * kw + j
-    return best, which
-
-
-def max_pool_gradient(grad: Array, which: Array, geometry: Geometry) -> Array:
-    """Return the gradient of the pixels: each window's goes to its largest."""
-    (n, c, h, w), (ph, pw), (kh, kw) = geometry.images, geometry.padding, geometry.kernel
-    padded = np.zeros((n, c, h + 2 * ph, w + 2 * pw), grad.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            rows, places = geometry.reached(i, j)
-            padded[:, :, rows, places] += grad * (which == i * kw + j)
-    return _inside(padded, geometry)
-
-
-def avg_pool(x: Array, geometry: Geometry) -> Array:
+def avg_pool(x: Array, window: Window) -> Array:
     """Return the mean of each window, zeros of the border included."""
-    padded = _padded(x, geometry, 0)
-    kh, kw = geometry.kernel
-    total = np.zeros((*x.shape[:2], *geometry.output), x.dtype)
-    for i in range(kh):
-        for j in range(kw):
-            rows, places = geometry.reached(i, j)
-            total += padded[:, :, rows, places]
-    total /= kh * kw
-    return total
+    return get_backend().dispatch("avg_pool2d", x, **window._asdict())
 
 
-def avg_pool_gradient(grad: Array, geometry: Geometry) -> Array:
+def avg_pool_gradient(grad: Array, window: Window, input_size: tuple[int, int]) -> Array:
     """Return the gradient of the pixels: each window's is shared among them."""
-    (n, c, h, w), (ph, pw), (kh, kw) = geometry.images, geometry.padding, geometry.kernel
-    padded = np.zeros((n, c, h + 2 * ph, w + 2 * pw), grad.dtype)
-    share = grad / grad.dtype.type(kh * kw)
-    for i in range(kh):
-        for j in range(kw):
-            rows, places = geometry.reached(i, j)
-            padded[:, :, rows, places] += share
-    return _inside(padded, geometry)
+    return get_backend().dispatch(
+        "avg_pool2d_gradient", grad, **window._asdict(), input_size=input_size
+    )
