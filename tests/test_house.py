@@ -31,7 +31,7 @@ LAYERS = [
     ("kernels",),
     ("backends",),
     ("core",),
-    ("hub",),
+    ("data", "hub", "nn", "optim", "utils"),
     ("perf",),
     ("bench", "olympics"),
     ("capstone",),
