@@ -57,7 +57,7 @@ class Worker:
 
     def start(self) -> Answer:
         """Load the library."""
-        self._module = importlib.import_module(f"peers.{self._name}")
+        self._module = importlib.import_module(self._name)
         try:
             return {"version": self._module.start(self._threads)}
         except ImportError as error:
@@ -104,8 +104,8 @@ class Worker:
         """Return the seconds a call over `loops` calls, after some that are not counted."""
         assert self._run is not None
         call = self._run.call
-        if self._once < 0.25:
-            _seconds(call, max(2 if self._once < 0.02 else 1, loops // 4))
+        if self._once < 0.05:  # a longer one warms itself
+            _seconds(call, max(2 if self._once < 0.01 else 1, loops // 4))
         gc.disable()
         try:
             return {"seconds": _seconds(call, loops)}
