@@ -32,6 +32,8 @@ LAYERS = [
     ("backends",),
     ("core",),
     ("perf",),
+    ("bench", "olympics"),
+    ("capstone",),
     ("arena", "course"),
     ("cli",),
 ]

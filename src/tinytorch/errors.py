@@ -48,6 +48,10 @@ class UnsupportedInput(TinyTorchError, ValueError):
     """No kernel of the chosen backend takes these inputs."""
 
 
+class GraphError(TinyTorchError, RuntimeError, ValueError):
+    """A backward pass that can't be run, or would give a wrong gradient."""
+
+
 class FusionError(TinyTorchError, TypeError):
     """A function that can't become one loop; the message names the line and says what to do."""
 

@@ -69,10 +69,11 @@ def test_what_is_not_numbers_is_refused(data: Any) -> None:
         Tensor(data)
 
 
-def test_gradients_are_refused_and_not_ignored() -> None:
-    with pytest.raises(InvalidValue, match="requires_grad"):
-        Tensor(X, requires_grad=True)
-    Tensor(X, requires_grad=False)
+def test_gradients_are_of_floats() -> None:
+    assert Tensor(X, requires_grad=True).requires_grad
+    assert not Tensor(X).requires_grad
+    with pytest.raises(InvalidValue, match="int64"):
+        Tensor([1, 2], requires_grad=True, dtype=np.int64)
 
 
 def test_what_it_says_about_itself() -> None:

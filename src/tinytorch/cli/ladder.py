@@ -11,12 +11,12 @@ from tinytorch import ops
 from tinytorch.backends.ladders import Ladder, LadderRow, run_ladder
 from tinytorch.cli import options
 from tinytorch.cli.console import emit, progress
-from tinytorch.cli.roofs import roof_for
 from tinytorch.errors import VerificationError
 from tinytorch.measure import ceilings as measured
 from tinytorch.measure import charts
 from tinytorch.measure.ceilings import Ceilings
 from tinytorch.measure.report import Spec, Table
+from tinytorch.measure.roofs import roof_for
 from tinytorch.measure.units import (
     bytes_text,
     figures,

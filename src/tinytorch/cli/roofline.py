@@ -11,13 +11,13 @@ from tinytorch import ops
 from tinytorch.backends.ladders import Ladder
 from tinytorch.cli import ladder, options
 from tinytorch.cli.console import emit, progress, say
-from tinytorch.cli.roofs import lines_for, roof_for
 from tinytorch.errors import InvalidValue
 from tinytorch.measure import ceilings as measured
 from tinytorch.measure import charts
 from tinytorch.measure.ceilings import Ceilings
 from tinytorch.measure.report import Spec, Table, table_of, write_png
 from tinytorch.measure.roofline import Placement
+from tinytorch.measure.roofs import lines_for, roof_for
 from tinytorch.measure.units import figures, percent_text, seconds_text
 
 

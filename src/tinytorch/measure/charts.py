@@ -215,3 +215,28 @@ def ratios(rows: Sequence[tuple[str, str, float]], title: str) -> Spec:
     even = alt.Chart(_data([{"ratio": 1.0}])).mark_rule(color=_INK, strokeWidth=1.2).encode(x=x)
     height = 20 * max(3, len(cases))
     return _finish(alt.layer(even, dots).properties(width=_WIDTH - 120, height=height))
+
+
+def frontier(rows: Sequence[tuple[str, float, float, bool]], x_title: str, y_title: str) -> Spec:
+    """Draw named points, those that no other beats in both directions joined: a Pareto frontier.
+
+    rows are (name, x, y, whether it is on the frontier).
+    """
+    import altair as alt
+
+    data = [{"name": n, "x": x, "y": y, "best": best} for n, x, y, best in rows]
+    x = alt.X("x:Q", title=x_title).scale(zero=False, padding=30)
+    base = alt.Chart(_data(data)).encode(x=x, y=alt.Y("y:Q", title=y_title).scale(zero=False))
+    joined = (
+        base.transform_filter("datum.best")
+        .mark_line(color=_ACCENT, interpolate="step-after")
+        .encode(order="x:Q")
+    )
+    colour = alt.condition("datum.best", alt.value(_ACCENT), alt.value(_SOFT))
+    dots = base.mark_point(filled=True, size=80, opacity=1).encode(
+        color=colour, tooltip=["name:N", "x:Q", "y:Q"]
+    )
+    labels = base.mark_text(align="left", dx=9, dy=-6, fontSize=11, color=_INK).encode(
+        text="name:N"
+    )
+    return _finish((joined + dots + labels).properties(width=_WIDTH, height=_HEIGHT))

@@ -148,3 +148,45 @@ def criticise(seconds: Sequence[float], sample_seconds: float) -> tuple[Criticis
             Criticism("short samples", f"{sample_seconds:.1e} s each: near the clock's own cost")
         )
     return tuple(found)
+
+
+def _student_cdf(t: float, df: int) -> float:
+    """Return P(-t < T < t) for Student's t (Abramowitz and Stegun 26.7.3 and 26.7.4)."""
+    angle = math.atan2(t, math.sqrt(df))
+    cosine, sine = math.cos(angle), math.sin(angle)
+    odd = df % 2
+    term = cosine if odd else 1.0
+    total = term if df > 1 else 0.0
+    for k in range(3 if odd else 2, df - 1, 2):
+        term *= (k - 1) / k * cosine * cosine
+        total += term
+    if odd:
+        return 2 / math.pi * (angle + sine * total)
+    return sine * total
+
+
+@functools.cache
+def _student_quantile(df: int, confidence: float) -> float:
+    """Return the t with P(-t < T < t) = confidence, by bisection."""
+    low, high = 0.0, 1.0
+    while _student_cdf(high, df) < confidence:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _student_cdf(middle, df) < confidence else (low, middle)
+    return (low + high) / 2
+
+
+def mean_interval(values: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return the bounds of the mean: mean -+ t s / sqrt(n), which takes values to be normal.
+
+    One value has no spread to judge by, and gives itself twice. Raises InvalidValue without values.
+    """
+    if not values:
+        raise InvalidValue("an interval needs at least one value, got none")
+    mean = statistics.fmean(values)
+    if len(values) == 1:
+        return mean, mean
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    reach = _student_quantile(len(values) - 1, confidence) * error
+    return mean - reach, mean + reach

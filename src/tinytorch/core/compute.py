@@ -1,0 +1,130 @@
+"""What rules compute with: the heavy operations, each on the current backend.
+
+One small function an operation. What is an op is dispatched; what is none yet is NumPy here, and
+nowhere else in `core`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinytorch.backends import get_backend
+from tinytorch.ops.spec import Array, Shape
+
+
+def add(a: Array, b: Array) -> Array:
+    """Return a + b, broadcast."""
+    return get_backend().dispatch("add", a, b)
+
+
+def multiply(a: Array, b: Array) -> Array:
+    """Return a * b, broadcast."""
+    return get_backend().dispatch("multiply", a, b)
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """Return the product over the last two axes, batch axes broadcast."""
+    return get_backend().dispatch("matmul", a, b)
+
+
+def linear(x: Array, w: Array, b: Array, activation: str = "none") -> Array:
+    """Return activation(x @ w + b)."""
+    if activation == "none":
+        return get_backend().dispatch("linear", x, w, b)
+    return get_backend().dispatch("linear", x, w, b, activation=activation)
+
+
+def relu(x: Array) -> Array:
+    """Return max(x, 0)."""
+    return get_backend().dispatch("relu", x)
+
+
+def gelu(x: Array, approximate: str = "tanh") -> Array:
+    """Return GELU, in its tanh form or exact."""
+    return get_backend().dispatch("gelu", x, approximate=approximate)
+
+
+def softmax(x: Array) -> Array:
+    """Return softmax over the last axis."""
+    return get_backend().dispatch("softmax", x)
+
+
+def unbroadcast(grad: Array, shape: Shape) -> Array:
+    """Return a gradient summed over the axes that broadcasting added or stretched."""
+    if grad.shape == shape:
+        return grad
+    lead = grad.ndim - len(shape)
+    stretched = (i + lead for i, n in enumerate(shape) if n == 1 and grad.shape[i + lead] != 1)
+    summed: Array = grad.sum(axis=(*range(lead), *stretched), keepdims=True)
+    return summed.reshape(shape)
+
+
+def column_sums(grad: Array) -> Array:
+    """Return the sum over all axes but the last: the gradient of a bias."""
+    summed: Array = grad.reshape(-1, grad.shape[-1]).sum(axis=0)
+    return summed
+
+
+def gelu_gradient(x: Array, grad: Array, approximate: str) -> Array:
+    """Return grad * GELU'(x)."""
+    one = x.dtype.type(1)
+    if approximate == "tanh":
+        c, k = x.dtype.type(np.sqrt(2 / np.pi)), x.dtype.type(0.044715)
+        t = np.tanh(c * (x + k * x * x * x))
+        slope = (one + t) / 2 + x / 2 * (one - t * t) * c * (one + 3 * k * x * x)
+        # NOTE: (1 - t*t) is 0 long before x*x overflows, and 0 * inf is no slope.
+        return np.asarray(grad * np.where(np.abs(x) > 30, x > 0, slope).astype(x.dtype))
+    from tinytorch.fuse import erf
+
+    cdf = (one + erf(x / np.sqrt(x.dtype.type(2)))) / 2
+    density = np.exp(-x * x / 2) / np.sqrt(x.dtype.type(2 * np.pi))
+    slope = np.where(np.abs(x) > 30, x > 0, cdf + x * density).astype(x.dtype)
+    return np.asarray(grad * slope)
+
+
+def softmax_gradient(y: Array, grad: Array) -> Array:
+    """Return the gradient of softmax's input over the last axis, from its output."""
+    product = y * grad
+    product -= y * product.sum(axis=-1, keepdims=True)
+    return product
+
+
+def log_softmax(x: Array) -> Array:
+    """Return log(softmax(x)) over the last axis; stable for any finite x."""
+    shifted = x - x.max(axis=-1, keepdims=True) if x.size else x
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+def sigmoid(x: Array) -> Array:
+    """Return 1 / (1 + exp(-x)), to full precision on both sides."""
+    small = np.exp(-np.abs(x))  # never overflows
+    return np.asarray(np.where(x >= 0, x.dtype.type(1), small) / (1 + small))
+
+
+def _as_rows(x: Array) -> Array:
+    return x.reshape(-1, x.shape[-1])
+
+
+def matmul_gradients(a: Array, b: Array, grad: Array, needed: tuple[bool, bool]) -> Any:
+    """Return the gradients of a @ b: grad @ b^T and a^T @ grad, summed where a side was broadcast.
+
+    Vectors are taken as one row, one column.
+    """
+    wide_a = a[None, :] if a.ndim == 1 else a
+    wide_b = b[:, None] if b.ndim == 1 else b
+    if b.ndim == 1:
+        grad = grad[..., None]
+    if a.ndim == 1:
+        grad = grad[..., None, :]
+    for_a = for_b = None
+    if needed[0]:
+        for_a = unbroadcast(matmul(grad, wide_b.swapaxes(-1, -2)), wide_a.shape).reshape(a.shape)
+    if needed[1]:
+        if wide_b.ndim == 2:  # one product over all rows, instead of a sum of products
+            for_b = matmul(_as_rows(wide_a).T, _as_rows(grad))
+        else:
+            for_b = unbroadcast(matmul(wide_a.swapaxes(-1, -2), grad), wide_b.shape)
+        for_b = for_b.reshape(b.shape)
+    return for_a, for_b
