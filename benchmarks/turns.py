@@ -34,7 +34,7 @@ class Effort:
 
 
 FULL = Effort(3.0, 5e-3, min_rounds=9, max_rounds=61)
-QUICK = Effort(1.0, 3e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
+QUICK = Effort(0.7, 3e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
 
 
 @dataclass
