@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -69,9 +70,7 @@ MAKERS = {f"matmul {name}": make for name, make in {
 }.items()}
 MAKERS = {k: (lambda m: lambda p, *a, variant: m(p, *a))(m) for k, m in MAKERS.items()}
 '''
-MISSING = (
-    '"""A peer without its library."""\ndef start(threads):\n    import no_such_library\n'
-)
+MISSING = '"""A peer without its library."""\ndef start(threads):\n    import no_such_library\n'
 NAMES = ("honest", "liar", "narrow", "raiser", "unable", "crasher", "dying", "interrupting")
 
 
@@ -189,6 +188,33 @@ def test_a_process_sleeps_between_its_turns_and_ends_when_told(setting: Setting)
     assert inside.status() == psutil.STATUS_STOPPED
     process.end()
     assert not process.alive
+
+
+HARNESS = """
+import os, sys, tempfile
+from pathlib import Path
+from process import PeerProcess, Setting
+process = PeerProcess("planted", "honest", sys.executable, Setting(1, Path(sys.argv[1])))
+process.ask("start", 30.0)
+print(process._process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can tell a stopped process")
+def test_a_sleeping_process_does_not_outlive_a_killed_harness(setting: Setting) -> None:
+    paths = os.pathsep.join((str(BENCHMARKS), os.environ["PYTHONPATH"]))
+    killed = subprocess.run(
+        [sys.executable, "-c", HARNESS, str(setting.folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    inside = int(killed.stdout)
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(inside) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert killed.returncode == -9 and not psutil.pid_exists(inside)
 
 
 def test_a_peer_that_does_not_answer_is_ended(setting: Setting) -> None:

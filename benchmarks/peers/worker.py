@@ -6,10 +6,12 @@ and go as .npy files.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -130,8 +132,16 @@ def _serve(worker: Worker, answers: TextIO) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
+def _die_with_parent() -> None:
+    """End when the harness does, however it ends: a stopped process can't notice by itself."""
+    if sys.platform == "linux":
+        death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve until stdin ends."""
+    _die_with_parent()
     module, variant, threads = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
