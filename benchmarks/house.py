@@ -146,7 +146,7 @@ print(json.dumps([first.median, second.median, mixed.median]))
 """
 
 
-def _alternation(native: str, runs: int = 5) -> tuple[float, str]:
+def _alternation(native: str, runs: int = 3) -> tuple[float, str]:
     """Return a BLAS product and a native kernel in turns / the sum of each alone.
 
     In fresh processes with the defaults; the median of several, and their range.
@@ -179,7 +179,7 @@ _FIRST_CALLS = {
 }
 
 
-def first_call(runs: int = 9) -> Iterator[Held]:
+def first_call(runs: int = 6) -> Iterator[Held]:
     """A process that starts, calls one kernel that is in the cache, and ends."""
     for name, call in _FIRST_CALLS.items():
         code = f"import numpy as np; x = np.ones((64, 64), np.float32); {call}"

@@ -33,7 +33,7 @@ class Effort:
     relative_width: float = 0.02
 
 
-FULL = Effort(3.0, 5e-3, min_rounds=9, max_rounds=61)
+FULL = Effort(2.5, 5e-3, min_rounds=9, max_rounds=61)
 QUICK = Effort(0.7, 3e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
 
 

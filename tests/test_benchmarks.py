@@ -27,6 +27,7 @@ import peers  # noqa: E402
 import programs  # noqa: E402
 import results  # noqa: E402
 from case import Bar, Case, Group, op_case  # noqa: E402
+from notes import NOTES  # noqa: E402
 from peers import OURS, Peer  # noqa: E402
 from process import PeerFailed, PeerProcess, Setting  # noqa: E402
 from turns import Effort, Outcome, Result, Turns  # noqa: E402
@@ -133,6 +134,12 @@ def test_plain_numba_has_every_program() -> None:
     from peers import numba_programs
 
     assert set(numba_programs.LOOPS) == set(programs.PROGRAMS)
+
+
+def test_notes_are_about_cases_that_exist() -> None:
+    known = {group.name: {"", *(c.name for c in group.cases)} for group in cases.groups()}
+    for group, notes in NOTES.items():
+        assert group not in known or set(notes) <= known[group]
 
 
 # ------------------------------------------------------------------------------- peers and turns
