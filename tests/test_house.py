@@ -31,6 +31,7 @@ LAYERS = [
     ("kernels",),
     ("backends",),
     ("core",),
+    ("data", "nn", "optim", "utils"),
     ("perf",),
     ("bench", "olympics"),
     ("capstone",),

@@ -6,7 +6,8 @@ nowhere else in `core`.
 
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -101,6 +102,74 @@ def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(-x)), to full precision on both sides."""
     small = np.exp(-np.abs(x))  # never overflows
     return np.asarray(np.where(x >= 0, x.dtype.type(1), small) / (1 + small))
+
+
+def cross_entropy(x: Array, labels: Array) -> Array:
+    """Return the mean over rows of log(sum(exp(x))) - x[label]. x (N, C), labels (N,)."""
+    top = x.max(axis=-1)
+    sums = top + np.log(np.exp(x - top[:, None]).sum(axis=-1))
+    return np.asarray((sums - x[np.arange(len(x)), labels]).mean())
+
+
+def cross_entropy_gradient(x: Array, labels: Array, scale: float) -> Array:
+    """Return (softmax(x) - onehot(labels)) * scale / N."""
+    slope = softmax(x)
+    slope[np.arange(len(x)), labels] -= 1
+    slope *= x.dtype.type(scale / len(x))
+    return slope
+
+
+def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> Array:
+    """Return each row less its mean, over its standard deviation, times gain, plus bias."""
+    away: Array = x - x.mean(axis=-1, keepdims=True)
+    away /= np.sqrt((away * away).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
+    away *= gain
+    away += bias
+    return away
+
+
+def layer_norm_gradient(x: Array, gain: Array, grad: Array, eps: float) -> tuple[Array, ...]:
+    """Return layer_norm's gradients for x, gain and bias."""
+    away = x - x.mean(axis=-1, keepdims=True)
+    inverse = 1 / np.sqrt((away * away).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
+    away *= inverse
+    h = grad * gain
+    dx = h - h.mean(axis=-1, keepdims=True) - away * (h * away).mean(axis=-1, keepdims=True)
+    dx *= inverse
+    return dx, column_sums(grad * away), column_sums(grad)
+
+
+def sgd(p: Array, grad: Array, lr: float) -> None:
+    """Take a step of gradient descent: p -= lr * grad, in place."""
+    p -= grad * p.dtype.type(lr)
+
+
+class AdamStep(NamedTuple):
+    """The settings of a step of Adam; `decoupled` decays the weights and not the gradient."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    decoupled: bool
+    number: int
+
+
+def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
+    """Take a step of Adam or AdamW: p, m and v change in place."""
+    real = p.dtype.type
+    if step.decoupled:
+        p *= real(1 - step.lr * step.weight_decay)
+    elif step.weight_decay:
+        grad = grad + p * real(step.weight_decay)
+    m *= real(step.beta1)
+    m += grad * real(1 - step.beta1)
+    v *= real(step.beta2)
+    v += grad * grad * real(1 - step.beta2)
+    size = step.lr / (1 - step.beta1**step.number)
+    root = math.sqrt(1 - step.beta2**step.number)
+    p -= m * real(size) / (np.sqrt(v) / real(root) + real(step.eps))
 
 
 def _as_rows(x: Array) -> Array:

@@ -1,0 +1,1 @@
+"""tinytorch.utils: where PyTorch programs look for `data`."""
