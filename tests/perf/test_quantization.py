@@ -9,7 +9,7 @@ import hypothesis
 import hypothesis.extra.numpy as arrays
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, strategies
 from layers_for_tests import Linear, ReLU, Sequential, mlp
 
 from tinytorch.core.tensor import Tensor
@@ -44,7 +44,8 @@ def within_half_a_step(values: np.ndarray) -> None:
     assert back.dtype == np.float32
     error = np.abs(back.astype(np.float64) - values)
     # Half a step, and the rounding of the result to float32.
-    assert (error <= scale / 2 * (1 + 1e-9) + np.spacing(np.abs(values)) / 2).all()
+    rounding = np.abs(values.astype(np.float64)) * 2.0**-24 + SUBNORMAL / 2
+    assert (error <= scale / 2 * (1 + 1e-9) + rounding).all()
 
 
 @pytest.mark.parametrize(
@@ -75,7 +76,7 @@ def test_values_are_met_within_half_a_step(values: Any) -> None:
     arrays.arrays(
         np.float32,
         arrays.array_shapes(max_dims=2, max_side=9),
-        elements={"allow_nan": False, "allow_infinity": False, "width": 32},
+        elements=strategies.floats(allow_nan=False, allow_infinity=False, width=32),
     )
 )
 @hypothesis.settings(max_examples=300)
@@ -139,26 +140,31 @@ def test_min_max_covers_everything_and_zero() -> None:
         Observer("percentile", 20)
 
 
-@pytest.mark.parametrize("method", ["percentile", "mse"])
-def test_a_lone_outlier_does_not_set_the_steps(method: str) -> None:
+def errors_with(observer: Observer, values: np.ndarray) -> np.ndarray:
+    scale, zero_point = observer.parameters()
+    codes = np.clip(np.rint(values / scale) + zero_point, -128, 127)
+    return np.abs((codes - zero_point) * scale - values)
+
+
+def test_a_percentile_leaves_a_lone_outlier_out() -> None:
     values = np.random.default_rng(0).standard_normal(20_000)
     values[7] = 1000.0
-    tight, wide = Observer(method), Observer("minmax")
+    tight, wide = Observer("percentile"), Observer("minmax")
     for observer in (tight, wide):
         observer.observe(values)
-    errors = []
-    for scale, zero_point in (tight.parameters(), wide.parameters()):
-        codes = np.clip(np.rint(values / scale) + zero_point, -128, 127)
-        errors.append(np.median(np.abs((codes - zero_point) * scale - values)))
-    assert errors[0] < errors[1]
+    assert np.median(errors_with(tight, values)) < np.median(errors_with(wide, values)) / 50
 
 
 def test_mse_is_the_least_of_the_ranges_it_tries() -> None:
-    values = np.random.default_rng(1).standard_normal(5000).astype(np.float32)
+    values = np.random.default_rng(1).laplace(size=20_000).astype(np.float32)
     observer = Observer("mse")
     observer.observe(values)
     low, high = observer.range()
     assert values.min() <= low < 0 < high <= values.max()
+    whole = Observer()
+    whole.observe(values)
+    squares = [np.square(errors_with(o, values)).mean() for o in (observer, whole)]
+    assert squares[0] < squares[1]
 
 
 # -------------------------------------------------------------------------------------- layers
@@ -281,7 +287,7 @@ def test_a_model_is_quantized_in_place() -> None:
     result = model.forward(x).data
     assert np.linalg.norm(result - exact) / np.linalg.norm(exact) < 0.02
     sizes = analyze_model_sizes(original, model)
-    assert 3.5 < sizes["compression_ratio"] < 4
+    assert 3.3 < sizes["compression_ratio"] < 4  # scales and biases stay in float32
     assert sizes["original_bytes"] == 4 * (64 * 96 + 96 + 96 * 10 + 10)
     found = verify_quantization_works(original, model)
     assert (found["quantized_layers"], found["verified"]) == (2, True)
@@ -331,7 +337,9 @@ def test_the_quantizer_has_the_old_names() -> None:
         found["original_size_mb"] / found["quantized_size_mb"]
     )
     codes, scale, zero_point = Quantizer.quantize_tensor(Tensor([1.0, 2.0]))
-    assert Quantizer.dequantize_tensor(codes, scale, zero_point).data == pytest.approx([1, 2])
+    assert Quantizer.dequantize_tensor(codes, scale, zero_point).data == pytest.approx(
+        [1, 2], abs=scale
+    )
     assert Quantizer.compare_models(mlp(), mlp())["compression_ratio"] == 1
 
 

@@ -43,15 +43,15 @@ class Int4Weight:
 
     def _codes(self, packed: Array) -> Array:
         low, high = (packed & 15).astype(np.int8) - 8, (packed >> 4).astype(np.int8) - 8
-        return np.stack([low, high], axis=1).reshape(-1, packed.shape[1])
+        return np.stack([low, high], axis=1).reshape(2 * len(packed), packed.shape[1])
 
     def dequantize(self, first: int = 0, last: int | None = None) -> Array:
         """Return columns first .. last of the weight as float32."""
         columns = slice(first, last)
         codes = self._codes(self.packed[:, columns]).astype(np.float32)
-        groups = codes.reshape(len(self.scale), -1, codes.shape[1])
+        groups = codes.reshape(len(self.scale), self.group_size, codes.shape[1])
         groups *= self.scale[:, None, columns].astype(np.float32)
-        return groups.reshape(-1, codes.shape[1])[: self.shape[0]]
+        return groups.reshape(codes.shape)[: self.shape[0]]
 
 
 def quantize_int4(weight: Any, group_size: int = 32) -> Int4Weight:
