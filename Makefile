@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .venv-peers
+PEERS_PYTHON ?= $(PEERS)/bin/python
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: journey test check bench docs clean
@@ -17,8 +19,12 @@ check: $(VENV)/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.test
-	@$(BIN)/python benchmarks/holds.py
+# QUICK=1: two minutes; NAMES="square linear": only these; PUBLISH=1: on docs/benchmarks.md as well;
+# PEERS_PYTHON=...: a Python that has the peers already.
+bench: $(VENV)/.test $(if $(filter $(PEERS)/bin/python,$(PEERS_PYTHON)),$(PEERS)/.peers)
+	@$(BIN)/python benchmarks $(NAMES) $(if $(QUICK),--quick) $(if $(PUBLISH),--publish) \
+		--peers-python $(PEERS_PYTHON)
+	@$(if $(PUBLISH),$(BIN)/python docs/generate.py)
 
 docs: $(VENV)/.test
 	@$(BIN)/python docs/generate.py
@@ -39,5 +45,13 @@ $(VENV)/.test: pyproject.toml | $(VENV)/bin/python
 	@$(PIP) -e '.[demo,test]'
 	@touch $@ $(VENV)/.demo
 
+# What can't be installed is shown as absent.
+$(PEERS)/.peers: pyproject.toml
+	@echo "installing the peers, in a place of their own (once; they are large) ..."
+	@$(PYTHON) -m venv $(PEERS)
+	@$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check '.[peers]' \
+		--extra-index-url https://download.pytorch.org/whl/cpu
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build dist reports .cache-tests
+	rm -rf $(VENV) $(PEERS) build dist reports .cache-tests

@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import click
 
@@ -218,6 +219,19 @@ def exit_codes() -> str:
     return table(("exit code", "meaning"), (p.split(" ", 1) for p in line[1].split("; ")))
 
 
+# ------------------------------------------------------------------------------ the benchmarks
+
+
+def _page() -> ModuleType:
+    """Return benchmarks/page.py, which makes its tables from the results that are kept there."""
+    folder = str(ROOT / "benchmarks")
+    sys.path.insert(0, folder)
+    try:
+        return importlib.import_module("page")
+    finally:
+        sys.path.remove(folder)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "house": house,
     "op-costs": op_costs,
@@ -229,6 +243,10 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "command-reference": command_reference,
     "exit-codes": exit_codes,
+    "benchmark-machine": lambda: str(_page().machine()),
+    "benchmark-summary": lambda: str(_page().summary()),
+    "benchmark-groups": lambda: str(_page().groups()),
+    "benchmark-house": lambda: str(_page().house()),
 }
 
 

@@ -35,7 +35,9 @@ LARGE, SMALL = 1 << 20, 64
 def arrays_of(op: str, elements: int, dtype: str = "float32") -> tuple[Array, ...]:
     side = int(elements**0.5)
     shape = (elements,) if op != "softmax" and "matmul" not in op else (side, side)
-    return tuple(np.ones(shape, dtype) for _ in range(ops.get(op).arity))
+    described = ops.get(op)
+    kinds = (np.int64 if i in described.indices else dtype for i in range(described.arity))
+    return tuple(np.ones(shape, kind) for kind in kinds)
 
 
 def chosen(backend: str, op: str, elements: int) -> str:

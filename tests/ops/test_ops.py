@@ -14,7 +14,9 @@ KINDS = {
     "tiny": lambda shapes: all(math.prod(s) < 100 for s in shapes),
     "empty": lambda shapes: any(0 in s for s in shapes),
     "one element": lambda shapes: all(math.prod(s) == 1 for s in shapes),
-    "square": lambda shapes: all(len(s) == 2 and s[0] == s[1] > 1 for s in shapes[:2]),
+    "square": lambda shapes: (
+        len(shapes[0]) == 2 and all(s[0] == s[1] > 1 for s in shapes[:2] if len(s) == 2)
+    ),
     "tall": lambda shapes: any(len(s) == 2 and s[0] > 15 * s[1] > 0 for s in shapes),
     "wide": lambda shapes: any(len(s) >= 1 and s[-1] > 10 * s[0] > 0 for s in shapes),
     "odd": lambda shapes: any(all(n % 2 for n in s) and math.prod(s) > 100 for s in shapes),
@@ -26,7 +28,7 @@ def test_the_folder_is_the_list() -> None:
     wanted |= {"euclidean_distance", "softmax", "int8_matmul"}
     assert wanted <= set(ops.names())
     assert all(ops.get(name).name == name for name in ops.names())
-    assert {"spec", "verify", "elementwise"}.isdisjoint(ops.names())
+    assert {"spec", "verify", "elementwise", "rows"}.isdisjoint(ops.names())
 
 
 def test_an_unknown_op_offers_the_nearest() -> None:
@@ -60,6 +62,10 @@ def test_the_suite_has_every_kind_of_shape(name: str, kind: str) -> None:
         ("dot", ((7,), (7,)), "float32", Cost(14, 4 * 15)),
         ("euclidean_distance", ((7,), (7,)), "float32", Cost(3 * 7 + 1, 4 * 15)),
         ("add", ((), ()), "float32", Cost(1, 4 * 3)),
+        ("layer_norm", ((2, 7), (7,), (7,)), "float32", Cost(7 * 14, 4 * 42)),
+        ("cross_entropy", ((2, 7), (2,)), "float32", Cost(4 * 14, 4 * 15 + 8 * 2)),
+        ("adam", ((7,),) * 4, "float32", Cost(16 * 7, 4 * 7 * 7)),
+        ("layer_norm_gradient", ((2, 7), (7,), (2, 7)), "float64", Cost(16 * 14, 8 * (42 + 21))),
     ],
 )
 def test_costs_by_hand(name: str, shapes: Shapes, dtype: str, cost: Cost) -> None:
@@ -77,8 +83,8 @@ def test_inputs_depend_on_their_arguments_alone(name: str) -> None:
     shapes, dtype = op.sizes[-1].shapes, op.dtypes[0]
     first, again = op.inputs(shapes, dtype), op.inputs(shapes, dtype)
     other = op.inputs(shapes, dtype, seed=1)
-    for a, b, c in zip(first, again, other, strict=True):
-        assert a.dtype == np.dtype(dtype)
+    for i, (a, b, c) in enumerate(zip(first, again, other, strict=True)):
+        assert a.dtype == np.dtype(np.int64 if i in op.indices else dtype)
         assert np.array_equal(a, b) and not np.shares_memory(a, b)
         assert not np.array_equal(a, c)
     assert tuple(a.shape for a in first) == shapes
@@ -123,6 +129,12 @@ def test_wide_inputs_are_wide_and_without_a_mean() -> None:
         ("dot", ((3,), (3, 1)), "one shape"),
         ("euclidean_distance", ((3,), (4,)), "one shape"),
         ("softmax", ((),), "at least one axis"),
+        ("layer_norm", ((2, 3), (2,), (3,)), r"as long as a row.*\(3,\)"),
+        ("softmax_gradient", ((2, 3), (3, 2)), "one shape"),
+        ("cross_entropy", ((2, 3), (3,)), "labels"),
+        ("cross_entropy", ((2, 0), (2,)), "one class"),
+        ("adam", ((3,), (3,), (3,), (4,)), "one shape"),
+        ("gelu_gradient", ((3,), (4,)), "one shape"),
     ],
 )
 def test_bad_shapes_are_one_clear_line(name: str, shapes: Shapes, words: str) -> None:

@@ -37,7 +37,18 @@ def _key(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Any, ...]:
             b.dtype,
         )
     described = ((a.__class__, a.shape, a.strides, a.dtype) for a in arrays)
-    return (op, get_num_threads(), *described, *params.items())
+    return (op, get_num_threads(), *described, *choices(params).items())
+
+
+def choices(params: Params) -> Params:
+    """Return the params that a choice of kernel may depend on: all but floats.
+
+    A float (an eps, a learning rate, Adam's step) is a quantity that a kernel computes with: no
+    kernel is chosen by it, and a call with another one is not a call of another kind.
+    """
+    if any(value.__class__ is float for value in params.values()):
+        return {name: v for name, v in params.items() if v.__class__ is not float}
+    return params
 
 
 def _checked(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Array, ...]:
@@ -98,8 +109,10 @@ class ComputeBackend:
             f"{'; '.join(reasons) or 'it has none at all'}"
         )
 
-    def dispatch(self, op: str, *arrays: Any, out: Array | None = None, **params: Any) -> Array:
+    def dispatch(self, op: str, *arrays: Any, out: Any = None, **params: Any) -> Array:
         """Compute an op on ndarrays (or what NumPy makes one of) and return the result.
+
+        An op with several outputs (`Op.outputs`) returns a tuple of arrays, and takes one as `out`.
 
         Raises UnknownName for an op that is not one, ShapeError for shapes that don't fit,
         UnsupportedInput where no kernel of this backend takes the inputs.
@@ -112,9 +125,7 @@ class ComputeBackend:
             return function(*arrays)  # type: ignore[no-any-return]
         return function(*arrays, out=out, **params)  # type: ignore[no-any-return]
 
-    def _dispatch_new(
-        self, op: str, arrays: tuple[Any, ...], out: Array | None, params: Params
-    ) -> Array:
+    def _dispatch_new(self, op: str, arrays: tuple[Any, ...], out: Any, params: Params) -> Array:
         plain = _checked(op, arrays, params)
         kernel = self.choose(op, plain, params)
         if len(self._chosen) >= _MOST_REMEMBERED:

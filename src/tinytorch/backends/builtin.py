@@ -52,11 +52,14 @@ class NullBackend(ComputeBackend):
     def choose(self, op: str, arrays: tuple[Array, ...], params: Params) -> Kernel:
         """Return a kernel that only allocates."""
         described = ops.get(op)
-        shape = described.output_shape(tuple(array.shape for array in arrays), **params)
+        shapes = described.output_shapes(tuple(array.shape for array in arrays), params)
         dtype = expected_dtype(described, arrays)
 
-        def null(*arrays: Array, out: Array | None = None, **params: Any) -> Array:
-            return np.empty(shape, dtype) if out is None else out
+        def null(*arrays: Array, out: Any = None, **params: Any) -> Any:
+            if out is not None:
+                return out
+            made = tuple(np.empty(shape, dtype) for shape in shapes)
+            return made if described.outputs > 1 else made[0]
 
         return Kernel(op=op, name="null", function=null, dtypes=None)
 

@@ -162,11 +162,14 @@ class _Climb:
             self._inputs[size] = self.op.inputs(size.shapes, self.dtype)
         return self._inputs[size]
 
-    def _out(self, kernel: Kernel, size: Size) -> Array | None:
+    def _out(self, kernel: Kernel, size: Size) -> Any:
         if not kernel.reuses_out:
             return None
-        shape = self.op.output_shape(size.shapes, **self.params)
-        return aligned_empty(shape, expected_dtype(self.op, self.inputs(size)))
+        dtype = expected_dtype(self.op, self.inputs(size))
+        made = tuple(
+            aligned_empty(shape, dtype) for shape in self.op.output_shapes(size.shapes, self.params)
+        )
+        return made if self.op.outputs > 1 else made[0]
 
     def check(self, kernel: Kernel, size: Size) -> Check:
         if (kernel, size) not in self._checks:

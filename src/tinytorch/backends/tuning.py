@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tinytorch import config, kernels, native, ops
+from tinytorch.backends.base import choices
 from tinytorch.files import write_whole
 from tinytorch.native.sources import source_hash
 from tinytorch.ops.spec import Array, Params
@@ -95,7 +96,7 @@ def key_for(op: str, arrays: tuple[Array, ...], params: Params) -> Key:
         dtype="+".join(dict.fromkeys(array.dtype.name for array in arrays)),
         layout="".join(layout_of(array) for array in arrays),
         bucket=" ".join(bucket_of(array.shape) for array in arrays),
-        params=described.params_text({**described.variants[0], **params}),
+        params=described.params_text(choices({**described.variants[0], **params})),
         sources=_sources(op),
     )
 

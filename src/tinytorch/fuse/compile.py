@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 import math
 import warnings
 from collections.abc import Callable
@@ -201,8 +202,10 @@ class Fused:
     arguments. Raises FusionError for what can't be fused, unless `fallback` was asked for.
     """
 
-    def __init__(self, function: Callable[..., Any], fallback: bool = False) -> None:
-        self.function, self.fallback = function, fallback
+    def __init__(
+        self, function: Callable[..., Any], fallback: bool = False, rigid: bool = False
+    ) -> None:
+        self.function, self.fallback, self.rigid = function, fallback, rigid
         self.__name__ = getattr(function, "__name__", "fused")
         self.__doc__ = function.__doc__
         self.__wrapped__ = function
@@ -262,11 +265,15 @@ class Fused:
         """Return what calls must have in common to share a program."""
         exact = self._exact(args)
         return tuple(
-            (value.dtype, tuple(n if i in self._static or n == 1 else 0 for n in value.shape))
+            (value.dtype, tuple(map(self._known_size, value.shape, itertools.repeat(i))))
             if isinstance(value, np.ndarray)
             else key
             for i, (value, key) in enumerate(zip(args, exact, strict=True))
         )
+
+    def _known_size(self, extent: int, place: int) -> int:
+        """Return the size of an argument's axis where a program depends on it, or 0."""
+        return extent if place in self._static or (extent == 1 and not self.rigid) else 0
 
     def _plan(self, args: tuple[Any, ...]) -> Plan | None:
         """Make the plan for such arguments; None: run the function as it is."""
@@ -287,7 +294,7 @@ class Fused:
     def _program(self, args: tuple[Any, ...]) -> Program:
         kind = self._kind(args)
         if kind not in self._programs:
-            program = Program.of(self.function, self.names, args)
+            program = Program.of(self.function, self.names, args, self.rigid)
             if not program.traced.static <= self._static:
                 self._static |= program.traced.static
                 self._plans.clear()
@@ -339,16 +346,20 @@ class Fused:
 @overload
 def fuse(function: Callable[..., Any]) -> Fused: ...
 @overload
-def fuse(*, fallback: bool = ...) -> Callable[[Callable[..., Any]], Fused]: ...
+def fuse(*, fallback: bool = ..., rigid: bool = ...) -> Callable[[Callable[..., Any]], Fused]: ...
 def fuse(
-    function: Callable[..., Any] | None = None, *, fallback: bool = False
+    function: Callable[..., Any] | None = None, *, fallback: bool = False, rigid: bool = False
 ) -> Fused | Callable[[Callable[..., Any]], Fused]:
     """Turn a function of arrays and numbers, written with NumPy, into compiled loops.
 
     It is traced at the first call with arguments of new dtypes, ranks or axes of size one; from
     then on a call is one walk over memory. `fallback=True` runs what can't be fused as it is, with
     one warning; without it that is a FusionError which names the line.
+
+    `rigid=True` never stretches an axis of size one of one argument to another's size (ShapeError
+    instead), so that one program serves arguments of all sizes: what kernels want, who know what
+    shapes they were given.
     """
     if function is None:
-        return lambda decorated: Fused(decorated, fallback)
-    return Fused(function, fallback)
+        return lambda decorated: Fused(decorated, fallback, rigid)
+    return Fused(function, fallback, rigid)

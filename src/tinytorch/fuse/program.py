@@ -51,9 +51,11 @@ def _argument(place: int, name: str) -> Host:
     return Host(name, lambda arguments: arguments[place], True, frozenset({place}))
 
 
-def trace(function: Callable[..., Any], names: tuple[str, ...], arguments: Arguments) -> Trace:
+def trace(
+    function: Callable[..., Any], names: tuple[str, ...], arguments: Arguments, rigid: bool
+) -> Trace:
     """Run the function on stand-ins and return what it did; raises FusionError."""
-    recorder = Recorder()
+    recorder = Recorder(rigid)
     given = [stand_in(recorder, i, n, v) for i, (n, v) in enumerate(zip(names, arguments))]  # noqa: B905
     result = function(*given)
     single = not isinstance(result, tuple | list)
@@ -94,10 +96,14 @@ class Program:
 
     @classmethod
     def of(
-        cls, function: Callable[..., Any], names: tuple[str, ...], arguments: Arguments
+        cls,
+        function: Callable[..., Any],
+        names: tuple[str, ...],
+        arguments: Arguments,
+        rigid: bool = False,
     ) -> Program:
         """Trace, simplify and schedule."""
-        traced = trace(function, names, arguments)
+        traced = trace(function, names, arguments, rigid)
         history = optimise(traced.graph)
         nests = Scheduler(history[-1][1]).run()
         return cls(traced, history, nests, late_reads(history[-1][1], nests))

@@ -70,9 +70,13 @@ class Trace:
 
 
 class Recorder:
-    """Collects the nodes of one trace, and which sizes broadcasting makes equal."""
+    """Collects the nodes of one trace, and which sizes broadcasting makes equal.
 
-    def __init__(self) -> None:
+    `rigid`: an argument's axis of size one is a size like any other, and is never stretched.
+    """
+
+    def __init__(self, rigid: bool = False) -> None:
+        self.rigid = rigid
         self.nodes: list[Node] = []
         self.params: list[Host] = []
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -104,7 +108,7 @@ class Recorder:
 
     def axis(self, argument: int, axis: int, name: str, extent: int) -> int | str:
         """Return the size of an argument's axis: 1, or a new name."""
-        if extent == 1:
+        if extent == 1 and not self.rigid:
             return 1
         self.sizes[name] = (argument, axis)
         self._extent[name] = extent

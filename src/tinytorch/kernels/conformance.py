@@ -15,7 +15,7 @@ import numpy as np
 from tinytorch import ops
 from tinytorch.kernels.registry import Kernel
 from tinytorch.ops.spec import LAYOUTS, Array, Op, Params, Size
-from tinytorch.ops.verify import Check, expected_dtype, run_checked
+from tinytorch.ops.verify import Check, expected_dtype, outputs_of, run_checked
 
 SPECIAL = "specials"
 
@@ -99,10 +99,15 @@ def _judge(
 def _checked_call(
     kernel: Kernel, op: Op, arrays: tuple[Array, ...], params: Params, with_out: bool
 ) -> Check:
-    shape = op.output_shape(tuple(a.shape for a in arrays), **params)
+    shapes = op.output_shapes(tuple(a.shape for a in arrays), params)
     # NOTE: freed at once, for np.empty to find: with luck, it would find an earlier, right result.
-    spoilt = [np.full(shape, 113, expected_dtype(op, arrays)) for _ in range(len(arrays) + 2)]
-    out = spoilt.pop() if with_out else None
+    spoilt = [
+        tuple(np.full(shape, 113, expected_dtype(op, arrays)) for shape in shapes)
+        for _ in range(len(arrays) + 2)
+    ]
+    out: Any = spoilt.pop() if with_out else None
+    if with_out and op.outputs == 1:
+        (out,) = out
     del spoilt
     return run_checked(op, kernel.function, arrays, params, out)
 
@@ -110,14 +115,15 @@ def _checked_call(
 def _checked_again(kernel: Kernel, op: Op, arrays: tuple[Array, ...], params: Params) -> Check:
     """Judge a second call, on the same arrays with other values: nothing may be remembered."""
     arrays = tuple(array.copy() for array in arrays)
-    first = kernel.function(*arrays, **params)
-    kept = np.copy(first)
+    first = outputs_of(op, kernel.function(*arrays, **params)) or ()
+    kept = [np.copy(one) for one in first]
     others = op.inputs(tuple(a.shape for a in arrays), arrays[0].dtype.name, seed=1)
     for array, other in zip(arrays, others, strict=True):
         array[...] = other
     check = run_checked(op, kernel.function, arrays, params)
     if not check.ok:
         return replace(check, reason=f"in a second call, with other values: {check.reason}")
-    if not np.array_equal(first, kept):
+    pairs = zip(first, kept, strict=True)
+    if not all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in pairs):
         return Check(False, np.inf, "stale", "a later call changed the result of an earlier one")
     return check

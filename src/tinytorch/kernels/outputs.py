@@ -38,7 +38,27 @@ def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params:
     """
     described = ops.get(op)
     shape = described.output_shape(tuple(a.shape for a in arrays), **params)
+    return _fitting(op, shape, expected_dtype(described, arrays), out)
+
+
+def destinations(
+    op: str, arrays: tuple[Array, ...], out: tuple[Array, ...] | None, **params: Any
+) -> tuple[Array, ...]:
+    """Return the arrays to write the outputs of an op with several into, as `destination` does."""
+    described = ops.get(op)
+    shapes = described.output_shapes(tuple(a.shape for a in arrays), params)
     dtype = expected_dtype(described, arrays)
+    if out is None:
+        return tuple(aligned_empty(shape, dtype) for shape in shapes)
+    if not isinstance(out, tuple) or len(out) != len(shapes):
+        raise InvalidValue(f"{op}'s out must be a tuple of {len(shapes)} arrays")
+    for i, one in enumerate(out):
+        if any(np.may_share_memory(one, other) for other in out[:i]):
+            raise InvalidValue(f"{op}'s out arrays overlap: pass one array for each output")
+    return tuple(_fitting(op, s, dtype, one) for s, one in zip(shapes, out, strict=True))
+
+
+def _fitting(op: str, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
     if out is None:
         return aligned_empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype:

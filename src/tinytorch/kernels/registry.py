@@ -77,11 +77,15 @@ class Kernel:
     def refuses(self, arrays: tuple[Array, ...]) -> str | None:
         """Return why these arrays are not taken, or None where they are."""
         if self.dtypes is not None:
+            described = ops.get(self.op)
             dtype = arrays[0].dtype
-            alike = dtype.isnative and all(a.dtype == dtype for a in arrays)
+            valued = described.valued(arrays)
+            alike = dtype.isnative and all(a.dtype == dtype for a in valued)
             if dtype.name not in self.dtypes or not alike:
-                seen = ", ".join(sorted({str(a.dtype) for a in arrays}))
+                seen = ", ".join(sorted({str(a.dtype) for a in valued}))
                 return f"takes one dtype of {', '.join(self.dtypes)}; got {seen}"
+            if any(arrays[i].dtype.kind not in "iu" for i in described.indices):
+                return "takes integers as indices"
         if not self.support.test(arrays):
             return f"takes {self.support.words}"
         return None

@@ -188,6 +188,35 @@ def lines(
     return _finish(chart.properties(width=_WIDTH, height=_HEIGHT))
 
 
+def ratios(rows: Sequence[tuple[str, str, float]], title: str) -> Spec:
+    """Draw a line of dots a case, one dot a series, on a logarithmic axis with a rule at 1.
+
+    Rows are (case, series, ratio); cases stand in the order of their first rows.
+    """
+    import altair as alt
+
+    data = [{"case": c, "series": s, "ratio": r} for c, s, r in rows]
+    cases = list(dict.fromkeys(c for c, _, _ in rows))
+    series = sorted({s for _, s, _ in rows})
+    low, high = (f(r for _, _, r in rows) for f in (min, max))
+    domain = [min(low, 1.0) / 1.2, max(high, 1.0) * 1.2]
+    x = alt.X("ratio:Q", title=title).scale(type="log", domain=domain, nice=False)
+    dots = (
+        alt.Chart(_data(data))
+        .mark_point(filled=True, size=70, opacity=0.9)
+        .encode(
+            x=x,
+            y=alt.Y("case:N", title=None, sort=cases, axis=alt.Axis(grid=True, labelLimit=320)),
+            color=alt.Color("series:N", title=None, sort=series),
+            shape=alt.Shape("series:N", title=None, sort=series),
+            tooltip=["case:N", "series:N", "ratio:Q"],
+        )
+    )
+    even = alt.Chart(_data([{"ratio": 1.0}])).mark_rule(color=_INK, strokeWidth=1.2).encode(x=x)
+    height = 20 * max(3, len(cases))
+    return _finish(alt.layer(even, dots).properties(width=_WIDTH - 120, height=height))
+
+
 def frontier(rows: Sequence[tuple[str, float, float, bool]], x_title: str, y_title: str) -> Spec:
     """Draw named points, those that no other beats in both directions joined: a Pareto frontier.
 

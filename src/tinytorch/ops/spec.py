@@ -54,7 +54,7 @@ class Tolerance:
     """
 
     why: str
-    bound: Callable[..., Array]
+    bound: Callable[..., Any]
 
 
 def wide(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -70,10 +70,14 @@ class Op:
     name: what it is dispatched by; signature: its shapes in letters.
     reference: plain NumPy in float64; never fast.
     output_shape: shapes (and params) to the output's shape; raises ShapeError for a bad call.
+    outputs: how many arrays the op returns. With more than one, `reference`, `output_shape` and the
+    tolerance's bound return tuples, and so does every kernel; `out` is a tuple too.
     flops: shapes (and params) to the floating-point operations done.
     sizes: the suite that conformance runs; ladder: growing sizes for tables of speed.
     variants: the params that conformance and benchmarks cover.
-    draw: how inputs are made from a random generator, a shape and a dtype.
+    draw: how inputs are made from a random generator, a shape and a dtype, one by one.
+    draw_all: how they are made together, from all shapes, where one depends on another.
+    indices: which inputs hold indices: integers of any type, whatever the op's dtype.
     output_dtype: None for the inputs' common type, or the name of a fixed one.
     specials: values that an elementwise op must carry through as its reference does.
     """
@@ -81,7 +85,7 @@ class Op:
     name: str
     signature: str
     reference: Callable[..., Any]
-    output_shape: Callable[..., Shape]
+    output_shape: Callable[..., Any]
     flops: Callable[..., int]
     tolerance: Tolerance
     sizes: tuple[Size, ...]
@@ -91,6 +95,11 @@ class Op:
     draw: Callable[[np.random.Generator, Shape, np.dtype[Any]], Array] = wide
     output_dtype: str | None = None
     specials: tuple[float, ...] = ()
+    outputs: int = 1
+    draw_all: Callable[[np.random.Generator, Shapes, np.dtype[Any]], tuple[Array, ...]] | None = (
+        None
+    )
+    indices: tuple[int, ...] = ()
 
     @property
     def arity(self) -> int:
@@ -101,18 +110,36 @@ class Op:
         self, shapes: Shapes, dtype: str | np.dtype[Any], params: Params | None = None
     ) -> Cost:
         """Return FLOPs and compulsory traffic: each input read once, each output written once."""
-        output = self.output_shape(shapes, **(params or {}))
+        params = params or {}
         out_dtype = np.dtype(self.output_dtype or dtype)
-        read = sum(math.prod(shape) for shape in shapes) * np.dtype(dtype).itemsize
-        written = math.prod(output) * out_dtype.itemsize
-        return Cost(self.flops(shapes, **(params or {})), read + written)
+        read = sum(
+            math.prod(shape) * np.dtype(np.int64 if i in self.indices else dtype).itemsize
+            for i, shape in enumerate(shapes)
+        )
+        written = sum(math.prod(shape) for shape in self.output_shapes(shapes, params))
+        return Cost(self.flops(shapes, **params), read + written * out_dtype.itemsize)
+
+    def output_shapes(self, shapes: Shapes, params: Params | None = None) -> Shapes:
+        """Return the shape of each array that the op returns."""
+        found = self.output_shape(shapes, **(params or {}))
+        return found if self.outputs > 1 else (found,)
+
+    def valued(self, arrays: tuple[Array, ...]) -> tuple[Array, ...]:
+        """Return the inputs that are computed with: all but indices."""
+        if not self.indices:
+            return arrays
+        return tuple(a for i, a in enumerate(arrays) if i not in self.indices)
 
     def inputs(
         self, shapes: Shapes, dtype: str = "float32", layout: str = "C", seed: int = 0
     ) -> tuple[Array, ...]:
         """Return inputs that depend on nothing but the arguments."""
         rng = np.random.default_rng([seed, *(n for shape in shapes for n in shape)])
-        drawn = (self.draw(rng, shape, np.dtype(dtype)) for shape in shapes)
+        kind = np.dtype(dtype)
+        if self.draw_all is not None:
+            drawn = self.draw_all(rng, shapes, kind)
+        else:
+            drawn = tuple(self.draw(rng, shape, kind) for shape in shapes)
         return tuple(laid_out(array, layout) for array in drawn)
 
     def size(self, name: str) -> Size:

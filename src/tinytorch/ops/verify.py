@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +39,8 @@ def _as_reference(array: Array) -> Array:
 
 
 def expected_dtype(op: Op, inputs: tuple[Array, ...]) -> np.dtype[Any]:
-    """Return the dtype an output must have."""
-    return np.dtype(op.output_dtype) if op.output_dtype else np.result_type(*inputs)
+    """Return the dtype that an op's outputs must have."""
+    return np.dtype(op.output_dtype) if op.output_dtype else np.result_type(*op.valued(inputs))
 
 
 def verify(
@@ -57,25 +57,60 @@ def verify(
     means |output - reference| <= eps x tolerance.bound + the smallest normal number, elementwise.
     """
     params = params or {}
-    if not isinstance(output, np.ndarray | np.generic):
-        return _failed("type", f"expected an ndarray, got {type(output).__name__}")
-    output = np.asarray(output)
-    shape = op.output_shape(tuple(array.shape for array in inputs), **params)
-    if output.shape != shape:
-        return _failed("shape", f"expected {shape}, got {output.shape}")
+    outputs = outputs_of(op, output)
+    if outputs is None:
+        return _failed("type", f"expected {op.outputs} arrays, got {type(output).__name__}")
+    shapes = op.output_shapes(tuple(array.shape for array in inputs), params)
     dtype = expected_dtype(op, inputs)
-    if output.dtype != dtype:
-        return _failed("dtype", f"expected {dtype}, got {output.dtype}")
+    for one, shape in zip(outputs, shapes, strict=True):
+        if not isinstance(one, np.ndarray | np.generic):
+            return _failed("type", f"expected an ndarray, got {type(one).__name__}")
+        if one.shape != shape:
+            return _failed("shape", f"expected {shape}, got {one.shape}")
+        if one.dtype != dtype:
+            return _failed("dtype", f"expected {dtype}, got {one.dtype}")
     for i, before in enumerate(pristine or ()):
         if not np.array_equal(before, inputs[i], equal_nan=before.dtype.kind == "f"):
             return _failed("input written", f"input {i} was changed by the call")
-    return _close(op, inputs, output, params)
+    return _close(op, inputs, outputs, params)
 
 
-def _close(op: Op, inputs: tuple[Array, ...], output: Array, params: Params) -> Check:
+def outputs_of(op: Op, output: Any) -> tuple[Any, ...] | None:
+    """Return what a call of the op returned as a tuple; None where it is not as many arrays."""
+    if op.outputs == 1:
+        return (output,)
+    fits = isinstance(output, tuple) and len(output) == op.outputs
+    return output if fits else None
+
+
+def _close(op: Op, inputs: tuple[Array, ...], outputs: tuple[Array, ...], params: Params) -> Check:
+    """Judge each output; the worst judgement is the op's."""
     exact = [_as_reference(array) for array in inputs]
     with np.errstate(all="ignore"):
-        reference = np.asarray(op.reference(*exact, **params))
+        references = op.reference(*exact, **params)
+        integral = np.asarray(outputs[0]).dtype.kind != "f"
+        bounds = None if integral else op.tolerance.bound(references, *exact, **params)
+    several = op.outputs > 1
+    checks = [
+        _one_close(np.asarray(output), np.asarray(reference), bound)
+        for output, reference, bound in zip(
+            outputs,
+            references if several else (references,),
+            bounds if several and bounds is not None else (bounds,) * len(outputs),
+            strict=True,
+        )
+    ]
+    worst = max(range(len(checks)), key=lambda i: (not checks[i].ok, checks[i].worst))
+    check = checks[worst]
+    return (
+        check
+        if check.ok or not several
+        else replace(check, reason=f"output {worst}: {check.reason}")
+    )
+
+
+def _one_close(output: Array, reference: Array, bound: Any) -> Check:
+    with np.errstate(all="ignore"):
         if output.dtype.kind != "f":
             wrong = np.flatnonzero(output != reference)
             if wrong.size:
@@ -96,7 +131,7 @@ def _close(op: Op, inputs: tuple[Array, ...], output: Array, params: Params) -> 
             for values in (output.astype(np.float64), reference)
         )
         error = np.abs(seen - wanted)[~odd]
-        bound = np.broadcast_to(op.tolerance.bound(reference, *exact, **params), reference.shape)
+        bound = np.broadcast_to(bound, reference.shape)
         allowed = float(info.eps) * np.abs(bound)[~odd] + float(info.smallest_normal)
         share = error / allowed
     if not share.size:
@@ -118,7 +153,7 @@ def run_checked(
     function: Callable[..., Any],
     inputs: tuple[Array, ...],
     params: Params | None = None,
-    out: Array | None = None,
+    out: Any = None,
 ) -> Check:
     """Call `function` on the inputs and judge the result, its inputs and its use of `out`."""
     pristine = tuple(array.copy(order="K") for array in inputs)
@@ -131,9 +166,11 @@ def run_checked(
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"line {last.lineno} of {Path(last.filename).name}"
         return _failed("raised", f"{type(error).__name__}: {error} ({where})")
-    if out is not None and output is not out:
-        return _failed("out", "the result is not the array that was given as `out`")
-    fresh = out is None and isinstance(output, np.ndarray)
-    if fresh and any(np.may_share_memory(output, array) for array in inputs):
+    made = outputs_of(op, output) or ()
+    if out is not None:
+        given = outputs_of(op, out) or ()
+        if any(one is not target for one, target in zip(made, given, strict=False)):
+            return _failed("out", "the result is not the array that was given as `out`")
+    elif any(isinstance(m, np.ndarray) and np.may_share_memory(m, a) for m in made for a in inputs):
         return _failed("input returned", "the result shares memory with an input")
     return verify(op, inputs, output, params, pristine=pristine)

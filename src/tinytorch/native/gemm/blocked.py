@@ -14,7 +14,7 @@ from collections import namedtuple
 
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm import epilogue
-from tinytorch.native.gemm.microkernel import LANES, MR, NR, tile_shape
+from tinytorch.native.gemm.microkernel import LANES, MR, NR, TALL, tile_shape
 from tinytorch.native.gemm.pointers import at, call, stack
 from tinytorch.native.simd import like
 
@@ -31,7 +31,7 @@ Update = namedtuple("Update", "alpha beta finish")
 # The deepest B whose ragged last panel fits the room on the stack, where B is not packed.
 DIRECT_DEPTH = 256
 
-_TILE_ROOM = stack(lambda kind: tile_shape(kind).rows * tile_shape(kind).columns)
+_TILE_ROOM = stack(lambda kind: tile_shape(kind).tall * tile_shape(kind).columns)
 _PANEL_ROOM = stack(lambda kind: tile_shape(kind).columns * DIRECT_DEPTH)
 
 
@@ -39,6 +39,14 @@ _PANEL_ROOM = stack(lambda kind: tile_shape(kind).columns * DIRECT_DEPTH)
 def part(view, i, j):
     """Return the view that begins at (i, j)."""
     return View(at(view.start, i * view.row + j * view.column), view.row, view.column)
+
+
+@jit
+def even_step(rows, x, vectors):
+    """Return the rows of a tile read in place, so that the last is not much lower than the rest."""
+    high = MR(x) if vectors > 1 else TALL(x)
+    tiles = (rows + high - 1) // high
+    return (rows + tiles - 1) // tiles
 
 
 @jit
@@ -56,15 +64,27 @@ def _put(tile, tile_row, c, sizes):
 
 
 @jit
-def _apply(finish, address, start, row, rows, width):
+def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, address):
+    alpha, keep = scales
     call(
         address,
+        rows,
+        step,
+        vectors,
+        a.start,
+        a.across,
+        a.along,
+        a.apart,
+        b.start,
+        b.along,
+        depth,
         start,
         row,
-        rows,
-        width,
+        alpha,
+        keep,
         finish.bias,
         finish.has_bias,
+        width,
         finish.residual,
         finish.residual_row,
         finish.has_residual,
@@ -73,55 +93,82 @@ def _apply(finish, address, start, row, rows, width):
 
 
 @jit
-def _tile(a, b, c, sizes, update, routines):
-    """Write one tile of C, `sizes` (rows, width, depth), and finish it.
-
-    Part of a vector, or a C whose columns are not neighbours, goes by way of the stack.
-    """
-    rows, width, depth = sizes
+def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
+    """Write a strip of C of which a row is part of a vector, or not of neighbours, tile by tile."""
+    M, width, depth = sizes
     alpha, keep, finish = update
-    lanes = LANES(alpha)
-    vectors = (width + lanes - 1) // lanes
-    in_place = c.column == 1 and width == vectors * lanes
-    start, row, old = c.start, c.row, keep
-    if not in_place:
-        start, row, old = _TILE_ROOM(alpha), NR(alpha), like(alpha, 0.0)
-    call(
-        routines.tile,
-        rows,
-        vectors,
-        a.start,
-        a.across,
-        a.along,
-        b.start,
-        b.along,
-        depth,
-        start,
-        row,
-        alpha,
-        old,
-    )
-    if old != keep:
-        _add_old(start, row, c, (rows, width), keep)
-    if epilogue.is_wanted(finish):
-        _apply(finish, routines.finish, start, row, rows, width)
-    if not in_place:
-        _put(start, row, c, (rows, width))
+    tile, row, zero = _TILE_ROOM(alpha), NR(alpha), like(alpha, 0.0)
+    vectors = (width + LANES(alpha) - 1) // LANES(alpha)
+    nothing = epilogue.Finish(finish.bias, 0, finish.residual, finish.residual_row, 0, 0)
+    for i in range(0, M, step):
+        rows = min(step, M - i)
+        here = Panels(at(a.start, i // step * a.apart), a.apart, a.across, a.along)
+        place = part(c, i, 0)
+        own = epilogue.moved(finish, i, 0)
+        first = nothing if keep != zero else own
+        _strip(
+            rows,
+            rows,
+            vectors,
+            here,
+            b,
+            depth,
+            tile,
+            row,
+            (alpha, zero),
+            first,
+            width,
+            routines.strip,
+        )
+        if keep != zero:
+            _add_old(tile, row, place, (rows, width), keep)
+            # Nothing more is multiplied: the old values are kept, and finished.
+            _strip(
+                rows,
+                rows,
+                vectors,
+                here,
+                b,
+                0,
+                tile,
+                row,
+                (zero, like(zero, 1.0)),
+                own,
+                width,
+                routines.strip,
+            )
+        _put(tile, row, place, (rows, width))
 
 
 @jit
 def _multiply_panels(a, b, c, sizes, step, update, routines):
     """Multiply panels of A, `step` rows each, by panels of B into C; `sizes` is (M, N, K)."""
     M, N, K = sizes
-    wide = NR(update.alpha)
+    alpha, keep, finish = update
+    wide, lanes = NR(alpha), LANES(alpha)
     for j in range(0, N, wide):
         width = min(wide, N - j)
-        b_panel = Panels(at(b.start, j // wide * b.apart), b.apart, b.across, b.along)
-        for i in range(0, M, step):
-            rows = min(step, M - i)
-            a_panel = Panels(at(a.start, i // step * a.apart), a.apart, a.across, a.along)
-            own = Update(update.alpha, update.beta, epilogue.moved(update.finish, i, j))
-            _tile(a_panel, b_panel, part(c, i, j), (rows, width, K), own, routines)
+        panel = Panels(at(b.start, j // wide * b.apart), b.apart, b.across, b.along)
+        place = part(c, 0, j)
+        own = epilogue.moved(finish, 0, j)
+        if c.column == 1 and width % lanes == 0:
+            _strip(
+                M,
+                step,
+                width // lanes,
+                a,
+                panel,
+                K,
+                place.start,
+                c.row,
+                (alpha, keep),
+                own,
+                width,
+                routines.strip,
+            )
+        else:
+            whole = Update(alpha, keep, own)
+            _strip_by_way_of_the_stack(a, panel, place, (M, width, K), step, whole, routines)
 
 
 @jit
@@ -137,8 +184,7 @@ def _rows_of_block(a, b, c, sizes, plan, update, routines):
             call(routines.pack, here.start, a.row, a.column, m, K, plan.a_room, 0)
             panels = Panels(plan.a_room, step * K, 1, step)
         else:
-            tiles = (m + tile_rows - 1) // tile_rows
-            step = (m + tiles - 1) // tiles
+            step = even_step(m, update.alpha, 1 if LANES(update.alpha) >= N else 2)
             panels = Panels(here.start, step * a.row, a.row, a.column)
         own = Update(update.alpha, update.beta, epilogue.moved(update.finish, i, 0))
         _multiply_panels(panels, b, part(c, i, 0), (m, N, K), step, own, routines)
@@ -185,34 +231,19 @@ def multiply(a, b, c, sizes, plan, update, routines):
 
 
 @jit
-def multiply_in_place(a, b, c, sizes, one, tile):
+def multiply_in_place(a, b, c, sizes, one, strip):
     """Write C = A @ B for small matrices of which nothing is packed, as lean as it can be.
 
     N must be whole vectors, and the columns of B and C neighbours; `one` is 1 in the data's type.
     """
     M, N, K = sizes
-    lanes, wide, high = LANES(one), NR(one), MR(one)
-    tiles = (M + high - 1) // high
-    step = (M + tiles - 1) // tiles
+    lanes, wide = LANES(one), NR(one)
     zero = like(one, 0.0)
+    nothing = epilogue.Finish(c.start, 0, c.start, 0, 0, 0)
     for j in range(0, N, wide):
         vectors = min(wide, N - j) // lanes
-        b_start = at(b.start, j)
-        for i in range(0, M, step):
-            rows, a_start = min(step, M - i), at(a.start, i * a.row)
-            c_start = at(c.start, i * c.row + j)
-            call(
-                tile,
-                rows,
-                vectors,
-                a_start,
-                a.row,
-                a.column,
-                b_start,
-                b.row,
-                K,
-                c_start,
-                c.row,
-                one,
-                zero,
-            )
+        step = even_step(M, one, vectors)
+        rows = Panels(a.start, step * a.row, a.row, a.column)
+        panel = Panels(at(b.start, j), 0, 1, b.row)
+        place = at(c.start, j)
+        _strip(M, step, vectors, rows, panel, K, place, c.row, (one, zero), nothing, 0, strip)

@@ -65,7 +65,7 @@ def _small(addresses, a, b, c):
         return False
     one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
     if N % LANES(one) == 0:
-        multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[0])
+        multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[2])
         return True
     nowhere = data(c)
     plan = Plan(M, K, N, False, False, nowhere, nowhere)
@@ -134,7 +134,7 @@ def _is_plain(arrays, scales, activation, blocks, grid):
 
 
 @jit
-def _units_in_place(first, last, arrays, offsets, tile):
+def _units_in_place(first, last, arrays, offsets, strip):
     a, b, c, _, _ = arrays
     one = like(c[0, 0], 1.0)
     a_view, b_view, c_view = view_of(a, 0), view_of(b, 0), view_of(c, 0)
@@ -146,14 +146,14 @@ def _units_in_place(first, last, arrays, offsets, tile):
             View(at(c_view.start, offsets[2, unit]), c_view.row, c_view.column),
             sizes,
             one,
-            tile,
+            strip,
         )
 
 
 @jit
 def _units(first, last, arrays, offsets, scales, activation, blocks, grid, addresses, room):
     if _is_plain(arrays, scales, activation, blocks, grid):
-        _units_in_place(first, last, arrays, offsets, addresses[0])
+        _units_in_place(first, last, arrays, offsets, addresses[2])
         return
     for unit in range(first, last):
         _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, data(room))

@@ -10,10 +10,13 @@ from collections import namedtuple
 
 from tinytorch.native import vmath
 from tinytorch.native.codecache import jit
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.gemm.microkernel import LANES, NR, tile_shape
+from tinytorch.native.gemm.pointers import at, stack
 from tinytorch.native.simd import like, select
 
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
+
+_BIAS_ROOM = stack(lambda kind: tile_shape(kind).columns)
 
 # The addresses of the row of biases and of the residual's first element, where there are any, the
 # residual's elements from row to row, and the activation's number.
@@ -44,33 +47,47 @@ def moved(finish, row, column):
 
 
 @jit
-def _add(c, row, width):
+def _finish_row(c, bias, count, activation):
+    # NOTE: where the count is known to the compiler, the loops become that many vectors and nothing
+    # else; where it is not, a row of 16 is too short for the vector loop that comes out.
+    if activation == 2:
+        for j in range(count):
+            c[j] = vmath.gelu_tanh(c[j] + bias[j])
+    elif activation == 1:
+        for j in range(count):
+            x = c[j] + bias[j]
+            zero = like(x, 0.0)
+            c[j] = select(x < zero, zero, x)  # a NaN stays
+    else:
+        for j in range(count):
+            c[j] += bias[j]
+
+
+@jit
+def _add_row(c, row, width):
     for j in range(width):
         c[j] += row[j]
 
 
 @jit
-def _relu(c, width):
-    for j in range(width):
-        zero = like(c[j], 0.0)
-        c[j] = select(c[j] < zero, zero, c[j])  # a NaN stays
+def apply(
+    c, c_row, rows, vectors, bias, has_bias, width, residual, residual_row, has_residual, activation
+):
+    """Finish `rows` rows of `vectors` (1, 2) in place; c is the first element's address.
 
-
-@jit
-def _gelu(c, width):
-    for j in range(width):
-        c[j] = vmath.gelu_tanh(c[j])
-
-
-def apply(c, c_row, rows, width, bias, has_bias, residual, residual_row, has_residual, activation):
-    """Finish `rows` x `width` elements of C in place; c is the first one's address."""
+    Of the bias and the residual, `width` columns are there: what is beyond them is not read.
+    """
+    own_bias = _BIAS_ROOM(c[0])
+    for j in range(NR(c[0])):
+        own_bias[j] = 0
+    if has_bias != 0:
+        for j in range(width):
+            own_bias[j] = bias[j]
     for i in range(rows):
         row = at(c, i * c_row)
-        if has_bias != 0:
-            _add(row, bias, width)
-        if activation == 1:
-            _relu(row, width)
-        elif activation == 2:
-            _gelu(row, width)
+        if vectors == 2:
+            _finish_row(row, own_bias, NR(c[0]), activation)
+        else:
+            _finish_row(row, own_bias, LANES(c[0]), activation)
         if has_residual != 0:
-            _add(row, at(residual, i * residual_row), width)
+            _add_row(row, at(residual, i * residual_row), width)

@@ -13,6 +13,7 @@ Shape letters: MR, NR of the tile; r, v the rows and vectors of one kernel.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,8 @@ from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
 
 # Vectors in a row of the tile. With two, each element of A that is spread serves two products.
 VECTORS = 2
+# Steps of k from jump to jump in the largest tile, where A is packed.
+UNROLL = 4
 _INT = ir.IntType(64)
 
 
@@ -34,6 +37,14 @@ class Tile:
     rows: int
     columns: int
     lanes: int
+
+    @property
+    def tall(self) -> int:
+        """The rows of a tile one vector wide: enough for the sums in flight to hide their latency.
+
+        With 16 registers that is 12, where the two vectors' 6 would leave half of them idle.
+        """
+        return max(self.rows, 12)
 
 
 def tile_shape(dtype: DTypeLike) -> Tile:
@@ -61,11 +72,44 @@ def tile_constant(choose):
 
 
 MR = tile_constant(lambda tile: tile.rows)
+TALL = tile_constant(lambda tile: tile.tall)
 NR = tile_constant(lambda tile: tile.columns)
 LANES = tile_constant(lambda tile: tile.lanes)
 
 
 # ------------------------------------------------------------------------------ one tile as LLVM
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where a step of k finds A's elements: addresses that move with k, and offsets from each."""
+
+    starts: list[Any]
+    offsets: list[Any]
+
+
+def _opaque(builder: Any, value: Any) -> Any:
+    """Return an integer that LLVM can't tell where it is from."""
+    kind = ir.FunctionType(_INT, [_INT])
+    return builder.asm(kind, "", "=r,0", [value], False)
+
+
+def _by_strides(builder: Any, a: Any, a_row: Any, rows: int) -> _Places:
+    """Return the places of A's rows, three from each address.
+
+    NOTE: LLVM would go from row to row by additions, each of which waits for the one before: as
+    many cycles a step as the multiply-adds take. So it is kept from seeing that rows are evenly
+    apart.
+    """
+    item = 4 if isinstance(a.type.pointee, ir.FloatType) else 8
+    number = builder.ptrtoint(a, _INT)
+    starts = [a]
+    for first in range(3, rows, 3):
+        apart = builder.mul(a_row, _INT(first * item))
+        place = _opaque(builder, builder.add(number, apart))
+        starts.append(builder.inttoptr(place, a.type))
+    offsets = [_opaque(builder, builder.mul(a_row, _INT(i))) for i in range(1, min(rows, 3))]
+    return _Places(starts, [_INT(0), *offsets])
 
 
 @dataclass(frozen=True)
@@ -77,6 +121,11 @@ class _Kernel:
     lanes: int
     rows: int
     vectors: int
+
+    @property
+    def is_full(self) -> bool:
+        """Whether this is the largest tile, in which large products spend their time."""
+        return self.rows == tile_shape(f"float{self.bits}").rows and self.vectors == VECTORS
 
     @property
     def bits(self) -> int:
@@ -111,8 +160,10 @@ class _Kernel:
         byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
         kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
         prefetch = cgutils.get_or_insert_function(self.module, kind, "llvm.prefetch.p0")
+        a_line = max(1, 64 // (self.lanes * self.bits // 8))
         for i in range(self.rows):
-            for place in self._row(builder, builder.gep(c, [builder.mul(c_row, _INT(i))])):
+            row = self._row(builder, builder.gep(c, [builder.mul(c_row, _INT(i))]))
+            for place in row[::a_line]:
                 where = builder.bitcast(place, byte)
                 builder.call(prefetch, [where, word(1), word(3), word(1)])
 
@@ -142,39 +193,98 @@ class _Kernel:
         self, builder: Any, a: Any, a_row: Any, a_step: Any, b: Any, b_step: Any, depth: Any
     ) -> list[Any]:
         """Run k over the depth (which may be 0); return the sums, row by row."""
+        strides = a_row, a_step, b_step
+        if not self.is_full:
+            places = _by_strides(builder, a, a_row, self.rows)
+            return self._over_depth(builder, places, b, strides, depth)
+        # Packed as this tile takes it, A is read at offsets known now.
+        packed = builder.and_(
+            builder.icmp_signed("==", a_row, _INT(1)),
+            builder.icmp_signed("==", a_step, _INT(self.rows)),
+        )
+        with builder.if_else(packed) as (by_offsets, by_strides):
+            with by_offsets:
+                places = _Places([a], [_INT(i) for i in range(self.rows)])
+                known = _INT(1), _INT(self.rows), b_step
+                offset_sums = self._over_depth(builder, places, b, known, depth, UNROLL)
+                offset_end = builder.block
+            with by_strides:
+                places = _by_strides(builder, a, a_row, self.rows)
+                stride_sums = self._over_depth(builder, places, b, strides, depth)
+                stride_end = builder.block
+        results = [builder.phi(self.vector) for _ in offset_sums]
+        for result, one, other in zip(results, offset_sums, stride_sums, strict=True):
+            result.add_incoming(one, offset_end)
+            result.add_incoming(other, stride_end)
+        return results
+
+    def _over_depth(
+        self,
+        builder: Any,
+        places: _Places,
+        b: Any,
+        strides: tuple[Any, Any, Any],
+        depth: Any,
+        unroll: int = 1,
+    ) -> list[Any]:
+        """Run k over the depth, `unroll` steps at a time, then one by one."""
+        state = [*places.starts, b]
+        state += [ir.Constant(self.vector, None)] * (self.rows * self.vectors)
+        if unroll > 1:
+            whole = builder.sdiv(depth, _INT(unroll))
+            state = self._loop(builder, whole, unroll, places, state, strides)
+            depth = builder.srem(depth, _INT(unroll))
+        state = self._loop(builder, depth, 1, places, state, strides)
+        return state[len(places.starts) + 1 :]
+
+    def _loop(
+        self,
+        builder: Any,
+        count: Any,
+        unroll: int,
+        places: _Places,
+        state: list[Any],
+        strides: tuple[Any, Any, Any],
+    ) -> list[Any]:
+        """Take `count` times `unroll` steps of k; `state` is A's addresses, B's and the sums."""
         entry = builder.block
         loop, done = (builder.append_basic_block(name) for name in ("k", "done"))
-        zero = ir.Constant(self.vector, None)
-        offsets = [builder.mul(a_row, _INT(i)) for i in range(self.rows)]
-        builder.cbranch(builder.icmp_signed(">", depth, _INT(0)), loop, done)
+        builder.cbranch(builder.icmp_signed(">", count, _INT(0)), loop, done)
         builder.position_at_end(loop)
-        k, a_here, b_here = (builder.phi(kind) for kind in (_INT, a.type, b.type))
-        sums = [builder.phi(self.vector) for _ in range(self.rows * self.vectors)]
-        b_row = [self._load(builder, place) for place in self._row(builder, b_here)]
-        added = []
-        for i, offset in enumerate(offsets):
-            element = self._load(builder, builder.gep(a_here, [offset]))
-            spread = self._spread(builder, element)
-            for j, vector in enumerate(b_row):
-                total = sums[i * self.vectors + j]
-                added.append(self._multiply_add(builder, spread, vector, total))
-        next_k = builder.add(k, _INT(1))
-        moves = [
-            (k, _INT(0), next_k),
-            (a_here, a, builder.gep(a_here, [a_step])),
-            (b_here, b, builder.gep(b_here, [b_step])),
-            *((total, zero, new) for total, new in zip(sums, added, strict=True)),
-        ]
-        for phi, first, following in moves:
+        left = builder.phi(_INT)
+        phis = [builder.phi(value.type) for value in state]
+        now = list(phis)
+        for _ in range(unroll):
+            now = self._step(builder, places, now, strides)
+        following = builder.sub(left, _INT(1))
+        for phi, first, new in ((left, count, following), *zip(phis, state, now, strict=True)):
             phi.add_incoming(first, entry)
-            phi.add_incoming(following, loop)
-        builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, done)
+            phi.add_incoming(new, loop)
+        builder.cbranch(builder.icmp_signed(">", following, _INT(0)), loop, done)
         builder.position_at_end(done)
-        results = [builder.phi(self.vector) for _ in added]
-        for result, new in zip(results, added, strict=True):
-            result.add_incoming(zero, entry)
+        results = [builder.phi(value.type) for value in state]
+        for result, first, new in zip(results, state, now, strict=True):
+            result.add_incoming(first, entry)
             result.add_incoming(new, loop)
         return results
+
+    def _step(
+        self, builder: Any, places: _Places, state: list[Any], strides: tuple[Any, Any, Any]
+    ) -> list[Any]:
+        """Take one step of k: load a row of B, and add it to each row's sums, A's times it."""
+        _, a_step, b_step = strides
+        groups = len(places.starts)
+        b_here, sums = state[groups], state[groups + 1 :]
+        b_row = [self._load(builder, place) for place in self._row(builder, b_here)]
+        added = []
+        for i in range(self.rows):
+            group, offset = divmod(i, len(places.offsets))
+            element = self._load(builder, builder.gep(state[group], [places.offsets[offset]]))
+            spread = self._spread(builder, element)
+            for vector in b_row:
+                added.append(self._multiply_add(builder, spread, vector, sums[len(added)]))
+        moved = [builder.gep(start, [a_step]) for start in state[:groups]]
+        return [*moved, builder.gep(b_here, [b_step]), *added]
 
     def _store(
         self, builder: Any, sums: list[Any], c: Any, c_row: Any, alpha: Any, keep: Any
@@ -199,7 +309,9 @@ class _Kernel:
 def multiply_tile(
     typing_context, rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep
 ):
-    """Write C = alpha * A @ B + keep * C for one tile of `rows` (1 … MR) by `vectors` (1, 2).
+    """Write C = alpha * A @ B + keep * C for one tile of `rows` by `vectors` (2, or 1).
+
+    Two vectors wide, a tile has 1 … MR rows; one vector wide, 1 … TALL.
 
     a, b and c are addresses of alpha's type: A's element (i, k) is a[i * a_row + k * a_step], B's
     (k, j) is b[k * b_step + j], C's (i, j) is c[i * c_row + j]. Whole vectors are read and written.
@@ -214,14 +326,15 @@ def multiply_tile(
         key = builder.add(builder.mul(args[0], _INT(VECTORS)), args[1])
         none, end = (builder.append_basic_block(name) for name in ("tile.none", "tile.end"))
         choice = builder.switch(key, none)
-        for r in range(1, tile.rows + 1):
-            for v in range(1, VECTORS + 1):
-                block = builder.append_basic_block("tile")
-                choice.add_case(_INT(r * VECTORS + v), block)
-                builder.position_at_end(block)
-                kernel = _Kernel(builder.module, real, tile.lanes, r, v)
-                builder.call(kernel.function(), args[2:])
-                builder.branch(end)
+        for r, v in itertools.product(range(1, tile.tall + 1), range(1, VECTORS + 1)):
+            if v > 1 and r > tile.rows:
+                continue
+            block = builder.append_basic_block("tile")
+            choice.add_case(_INT(r * VECTORS + v), block)
+            builder.position_at_end(block)
+            kernel = _Kernel(builder.module, real, tile.lanes, r, v)
+            builder.call(kernel.function(), args[2:])
+            builder.branch(end)
         builder.position_at_end(none)
         builder.unreachable()
         builder.position_at_end(end)

@@ -12,14 +12,63 @@ from typing import Any
 from tinytorch.native.codecache import c_function
 from tinytorch.native.gemm import epilogue, packing
 from tinytorch.native.gemm.microkernel import multiply_tile
-from tinytorch.native.gemm.pointers import types
+from tinytorch.native.gemm.pointers import at, types
 
-# Addresses of the micro-kernel, of packing, of the epilogue.
-Routines = namedtuple("Routines", "tile pack finish")
+# Addresses of the micro-kernel for one tile, of packing, and of the micro-kernel for a strip.
+Routines = namedtuple("Routines", "tile pack strip")
 
 
 def _tile(rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep):
     multiply_tile(rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep)
+
+
+def _strip(
+    rows,
+    step,
+    vectors,
+    a,
+    a_row,
+    a_step,
+    a_apart,
+    b,
+    b_step,
+    depth,
+    c,
+    c_row,
+    alpha,
+    keep,
+    bias,
+    has_bias,
+    width,
+    residual,
+    residual_row,
+    has_residual,
+    activation,
+):
+    """Multiply `rows` rows of A, tiles of `step` rows `a_apart` elements apart, by one panel of B.
+
+    Each tile of C is finished as soon as it is written, while it is in the first cache.
+    """
+    is_finished = has_bias != 0 or has_residual != 0 or activation != 0
+    for i in range(0, rows, step):
+        high, place = min(step, rows - i), at(c, i * c_row)
+        multiply_tile(high, vectors, a, a_row, a_step, b, b_step, depth, place, c_row, alpha, keep)
+        if is_finished:
+            other = at(residual, i * residual_row) if has_residual != 0 else residual
+            epilogue.apply(
+                place,
+                c_row,
+                high,
+                vectors,
+                bias,
+                has_bias,
+                width,
+                other,
+                residual_row,
+                has_residual,
+                activation,
+            )
+        a = at(a, a_apart)
 
 
 @functools.cache
@@ -28,15 +77,20 @@ def _compiled(dtype: str) -> tuple[Any, ...]:
     place = types.CPointer(real)
     tile = types.void(size, size, place, size, size, place, size, size, place, size, real, real)
     pack = types.void(place, size, size, size, size, place, size)
-    finish = types.void(place, size, size, size, place, size, place, size, size, size)
+    # fmt: off
+    strip = types.void(
+        size, size, size, place, size, size, size, place, size, size, place, size, real, real,
+        place, size, size, place, size, size, size,
+    )
+    # fmt: on
     return (
         c_function(_tile, tile),
         c_function(packing.pack, pack),
-        c_function(epilogue.apply, finish),
+        c_function(_strip, strip),
     )
 
 
 def addresses(dtype: str) -> tuple[int, int, int]:
     """Return the addresses of the routines for 'float32' or 'float64', compiled if need be."""
-    tile, pack, finish = _compiled(dtype)
-    return tile.address, pack.address, finish.address
+    tile, pack, strip = _compiled(dtype)
+    return tile.address, pack.address, strip.address

@@ -1,0 +1,64 @@
+"""The peers: who they are, and what a peer's module holds.
+
+A module here is one peer: `start(threads)` loads its library and returns the version, and `MAKERS`
+maps a kind of case to a maker, `maker(params, *arrays) -> Run`. The modules import their own
+library and NumPy, never each other's and never tinytorch (`ours` and `numpy_blas` apart).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Maker = Callable[..., "Run"]
+
+
+class Absent(Exception):
+    """This peer can't do the case; the text says why."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a peer runs: `call` computes once and returns an array or a tuple of them.
+
+    preallocated: whether the output is written into memory that was there before the call.
+    note: what a reader should know about how the peer was asked.
+    check: what is called, once, for the outputs to be verified, where that is not `call`.
+    """
+
+    call: Callable[[], Any]
+    preallocated: bool = True
+    note: str = ""
+    check: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer's name in tables, its module here, what it is installed by, and a variant of it.
+
+    yardstick: not a rival but something to be held against (a copy, our own float32).
+    """
+
+    name: str
+    module: str
+    package: str
+    variant: str = ""
+    yardstick: bool = False
+
+
+OURS = "tinytorch"
+_ALL = (
+    Peer(OURS, "ours", "tinytorch"),
+    Peer("NumPy", "numpy_blas", "numpy"),
+    Peer("PyTorch", "pytorch", "torch"),
+    Peer("torch.compile", "pytorch", "torch", "compile"),
+    Peer("JAX", "jax_jit", "jax"),
+    Peer("ONNX Runtime", "onnx_runtime", "onnxruntime"),
+    Peer("numexpr", "num_expr", "numexpr"),
+    Peer("Numba", "plain_numba", "numba"),
+    Peer("SciPy", "scipy_sparse", "scipy"),
+    Peer("copy", "ours", "tinytorch", "copy", yardstick=True),
+    Peer("our float32", "ours", "tinytorch", "float32", yardstick=True),
+)
+PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}

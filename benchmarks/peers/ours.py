@@ -1,0 +1,82 @@
+"""TinyTorch itself: the kernel that the `native` backend prefers for the inputs, called directly.
+
+Variants: `copy` moves a program's bytes and computes nothing; `float32` is the float32 layer that
+an INT8 one is held against.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from peers import Run
+from tinytorch import __version__, backends, ops
+from tinytorch.fuse import fuse
+from tinytorch.kernels.outputs import aligned_empty
+from tinytorch.native import threads as pool
+from tinytorch.ops.verify import expected_dtype
+
+Params = Mapping[str, Any]
+
+
+def start(threads: int) -> str:
+    """Set the number of threads."""
+    pool.prepare()
+    pool.set_num_threads(threads)
+    return __version__
+
+
+def of_op(op: str, params: Params, *arrays: Any) -> Run:
+    """Return a call of the native backend's kernel of an op, into an output of its own."""
+    described = ops.get(op)
+    kernel = backends.get("native").choose(op, arrays, params)
+    shape = described.output_shape(tuple(a.shape for a in arrays), **params)
+    out = aligned_empty(shape, expected_dtype(described, arrays))
+    call = functools.partial(kernel.function, *arrays, out=out, **params)
+    return Run(call, note=f"rung {kernel.name}")
+
+
+def program(params: Params, *arrays: Any) -> Run:
+    """Return one of the programs, fused."""
+    from programs import PROGRAMS
+
+    fused = fuse(PROGRAMS[params["program"]].function)
+    made = fused(*arrays)
+    several = isinstance(made, tuple)
+    results = tuple(np.asarray(m) for m in (made if several else (made,)))
+    return Run(functools.partial(fused, *arrays, out=results if several else results[0]))
+
+
+def copy(params: Params, *arrays: Any, variant: str) -> Run:
+    """Return a copy, on all threads, that reads and writes as many bytes as a program does."""
+    outputs = program(params, *arrays).call()
+    made = outputs if isinstance(outputs, tuple) else (outputs,)
+    moved = sum(a.nbytes for a in (*arrays, *made) if isinstance(a, np.ndarray | np.generic))
+    source = np.ones(moved // 8, np.float32)
+    target = np.zeros_like(source)
+    return Run(functools.partial(fuse(lambda x: x), source, out=target))
+
+
+def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
+    """Return both gradients, one after the other, each into an output of its own."""
+    sizes = {"input_size": x.shape[2:]}, {"kernel_size": w.shape[2:]}
+    images = of_op("conv2d_input_gradient", {**params, **sizes[0]}, dy, w)
+    weights = of_op("conv2d_weight_gradient", {**params, **sizes[1]}, x, dy)
+    return Run(lambda: (images.call(), weights.call()), note=f"{images.note}, {weights.note}")
+
+
+def float32(params: Params, *arrays: Any, variant: str) -> Run:
+    """Return the float32 layer that an INT8 one is held against."""
+    return of_op("linear", params, *arrays)
+
+
+MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
+MAKERS |= {
+    "program": program,
+    "program copy": copy,
+    "quantized_linear float32": float32,
+    "conv2d_backward": conv2d_backward,
+}

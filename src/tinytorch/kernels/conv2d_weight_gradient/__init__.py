@@ -1,0 +1,1 @@
+"""The ladder of conv2d_weight_gradient."""

@@ -1,0 +1,1 @@
+"""The ladder of layer_norm_gradient."""

@@ -1,0 +1,18 @@
+"""Row by row in plain Python: the definition (in float64)."""
+
+from tinytorch.kernels.outputs import destination
+from tinytorch.kernels.registry import kernel
+
+
+def _row(y, dy):
+    total = sum(a * b for a, b in zip(y, dy, strict=True))
+    return [a * (b - total) for a, b in zip(y, dy, strict=True)]
+
+
+@kernel("softmax_gradient", interpreted=True)
+def naive(y, dy, out=None):
+    out = destination("softmax_gradient", (y, dy), out)
+    if y.size:
+        rows = (a.reshape(-1, a.shape[-1]).tolist() for a in (y, dy))
+        out.flat = [v for pair in zip(*rows, strict=True) for v in _row(*pair)]
+    return out

@@ -1,0 +1,1 @@
+"""Convolutions in machine code: products whose right operand is gathered from images."""

@@ -1,0 +1,121 @@
+"""Panels of a patch matrix that is never stored: described by runs of pixels, packed from planes.
+
+A panel is NR pixels of the output, counted through rows and images. Where they lie in one row, an
+element of their patches is NR neighbours of a plane, copied by vectors; a panel that goes over the
+end of a row is made of several runs, each written over the surplus of the run before.
+
+A panel's description is a row of integers: how many runs, how many whole vectors may be written at
+once (0 where results must be dealt out), then four for each run: its place in the planes, its first
+lane, its place in the output, its length.
+"""
+
+from __future__ import annotations
+
+from tinytorch.native.codecache import jit
+from tinytorch.native.conv.fields import (
+    IN_PLACE,
+    LIMIT,
+    OFFSETS,
+    OUT_COLUMN,
+    OUT_IMAGE,
+    OUT_ROW,
+    PATCH,
+    PIXEL_COLUMNS,
+    PIXEL_ROWS,
+    PLANE_COLUMNS,
+    PLANES,
+)
+from tinytorch.native.conv.places import copy_step, placed
+from tinytorch.native.gemm.microkernel import LANES, NR
+from tinytorch.native.gemm.pointers import at
+
+# Integers of a description, for panels of NR pixels.
+HEAD, RUN = 2, 4
+
+
+@jit
+def describe(n, kind, first, count, table):
+    """Describe the panel of `count` pixels from the `first` of a group on."""
+    rows, columns = n[PIXEL_ROWS], n[PIXEL_COLUMNS]
+    pixels = rows * columns
+    runs, lane = 0, 0
+    while lane < count:
+        j = first + lane
+        image = j // pixels
+        y = (j - image * pixels) // columns
+        x = j - image * pixels - y * columns
+        length = min(columns - x, count - lane)
+        run = at(table, HEAD + runs * RUN)
+        run[0] = image * n[PLANES] + y * n[PLANE_COLUMNS] + x
+        run[1] = lane
+        run[2] = image * n[OUT_IMAGE] + y * n[OUT_ROW] + x * n[OUT_COLUMN]
+        run[3] = length
+        lane += length
+        runs += 1
+    table[0] = runs
+    lanes = LANES(kind[0])
+    whole = count // lanes * lanes == count
+    flat = n[OUT_COLUMN] == 1 and (n[OUT_ROW] == columns or runs == 1)
+    one_image = first // pixels == (first + count - 1) // pixels
+    table[1] = count // lanes if whole and flat and one_image else 0
+
+
+@jit
+def _pack_to_the_end(n, planes, k, depth, table, target):
+    """Pack a panel one element at a time: where a vector would reach beyond the images."""
+    wide = NR(target[0])
+    offsets = placed(table, n[OFFSETS])
+    for step in range(depth):
+        start = at(planes, offsets[k + step])
+        for r in range(table[0]):
+            run = at(table, HEAD + r * RUN)
+            for i in range(run[3]):
+                target[step * wide + run[1] + i] = start[run[0] + i]
+            for i in range(run[1] + run[3], wide):
+                target[step * wide + i] = 0
+
+
+@jit
+def _pack_runs(offsets, planes, depth, table, target):
+    wide, runs = NR(target[0]), table[0]
+    for step in range(depth):
+        start, row = at(planes, offsets[step]), at(target, step * wide)
+        for r in range(runs):
+            run = at(table, HEAD + r * RUN)
+            copy_step(at(start, run[0]), at(row, run[1]))
+
+
+@jit
+def _pack_run(offsets, planes, depth, target):
+    wide = NR(target[0])
+    for step in range(depth):
+        copy_step(at(planes, offsets[step]), at(target, step * wide))
+
+
+@jit
+def pack_panel(n, planes, k, depth, table, target):
+    """Pack `depth` steps from the k-th element of the patches on; a step behind the last is ones.
+
+    Writes up to a step more than it says.
+    """
+    wide = NR(target[0])
+    real = min(depth, n[PATCH] - k)
+    offsets = at(placed(table, n[OFFSETS]), k)
+    last = at(table, HEAD + (table[0] - 1) * RUN)
+    if n[IN_PLACE] != 0 and _furthest(offsets, real) + last[0] + wide > n[LIMIT]:
+        _pack_to_the_end(n, planes, k, real, table, target)
+    elif table[0] == 1:
+        _pack_run(offsets, at(planes, last[0]), real, target)
+    else:
+        _pack_runs(offsets, planes, real, table, target)
+    if depth > real:
+        for i in range(wide):
+            target[real * wide + i] = 1
+
+
+@jit
+def _furthest(offsets, count):
+    furthest = 0
+    for i in range(count):
+        furthest = max(furthest, offsets[i])
+    return furthest

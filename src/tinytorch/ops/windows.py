@@ -1,0 +1,88 @@
+"""Windows over images: where the patches of a convolution or a pooling lie, and what does not fit.
+
+N images, C channels, H x W pixels; a kernel of kh x kw pixels fits oh x ow times. `kernel_size`,
+`stride` and `padding` are an int or a (height, width) pair each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinytorch.errors import InvalidValue, ShapeError
+from tinytorch.ops.spec import Array, Shape
+
+Pair = int | Sequence[int]
+
+
+def pair(value: Any, name: str, least: int) -> tuple[int, int]:
+    """Return an int, or two, as a pair; raises InvalidValue for anything else or less."""
+    both = tuple(value) if isinstance(value, tuple | list) else (value, value)
+    whole = all(hasattr(n, "__index__") and not isinstance(n, bool) for n in both)
+    if len(both) != 2 or not whole or min(both) < least:
+        raise InvalidValue(f"{name} must be an int of at least {least}, or two, got {value!r}")
+    return int(both[0]), int(both[1])
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the patches of images of one shape lie; pairs are (height, width)."""
+
+    images: tuple[int, int, int, int]
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    padding: tuple[int, int]
+    output: tuple[int, int]
+
+    @classmethod
+    def of(cls, x_shape: Shape, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0) -> Geometry:
+        """Check and complete a description; raises ShapeError or InvalidValue."""
+        if len(x_shape) != 4:
+            raise ShapeError(
+                f"images must be 4D, (N, channels, height, width), got shape {tuple(x_shape)}: "
+                "add the missing axes, e.g. x[None, None]"
+            )
+        kernel = pair(kernel_size, "kernel_size", 1)
+        step = pair(stride, "stride", 1)
+        border = pair(padding, "padding", 0)
+        n, c, h, w = (int(size) for size in x_shape)
+        roomy = (h + 2 * border[0], w + 2 * border[1])
+        if roomy[0] < kernel[0] or roomy[1] < kernel[1]:
+            raise ShapeError(
+                f"a kernel of {kernel[0]}x{kernel[1]} does not fit into {h}x{w} pixels with "
+                f"padding {border}: use a smaller kernel or more padding"
+            )
+        output = tuple((roomy[i] - kernel[i]) // step[i] + 1 for i in range(2))
+        return cls((n, c, h, w), kernel, step, border, (output[0], output[1]))
+
+    @property
+    def patch(self) -> int:
+        """Elements of a patch: C kh kw."""
+        return self.images[1] * self.kernel[0] * self.kernel[1]
+
+    def reached(self, i: int, j: int) -> tuple[slice, slice]:
+        """Return the pixels of a padded image that the kernel's element (i, j) meets."""
+        starts, (sh, sw), (oh, ow) = (i, j), self.stride, self.output
+        ends = (i + sh * (oh - 1) + 1, j + sw * (ow - 1) + 1)
+        return slice(starts[0], ends[0], sh), slice(starts[1], ends[1], sw)
+
+    def padded(self, x: Array, value: float = 0) -> Array:
+        """Return images with their border, filled with `value`."""
+        (ph, pw), (h, w) = self.padding, self.images[2:]
+        roomy = np.full((*x.shape[:2], h + 2 * ph, w + 2 * pw), value, x.dtype)
+        roomy[:, :, ph : ph + h, pw : pw + w] = x
+        return roomy
+
+    def cropped(self, padded: Array) -> Array:
+        """Return images without their border."""
+        (ph, pw), (h, w) = self.padding, self.images[2:]
+        return padded[:, :, ph : ph + h, pw : pw + w]
+
+    def places(self) -> Iterator[tuple[int, int, tuple[slice, ...]]]:
+        """Yield each element (i, j) of the kernel with the pixels of padded images it meets."""
+        for i in range(self.kernel[0]):
+            for j in range(self.kernel[1]):
+                yield i, j, (slice(None), slice(None), *self.reached(i, j))
