@@ -30,6 +30,7 @@ COMMANDS = (
     "ladder",
     "bench",
     "compare",
+    "profile",
     "roofline",
     "cache",
     "tune",
