@@ -79,6 +79,17 @@ def test_embeddings_are_those_of_the_formulas(model: Path, backend: str) -> None
         np.testing.assert_allclose(vector, _embedded(ids, named, CONFIG), atol=1e-5)
 
 
+def test_int8_comes_near(model: Path) -> None:
+    exact, coded = (
+        hub.load(model, precision).embed(SENTENCES) for precision in ("float32", "int8")
+    )
+    similar = np.sum(exact * coded, axis=1)
+    assert (similar > 0.99).all()
+    assert not np.array_equal(exact, coded)
+    with pytest.raises(UnknownName, match="did you mean 'int8'"):
+        hub.load(model, "int4")
+
+
 def test_a_text_does_not_depend_on_its_company(model: Path) -> None:
     encoder = hub.load(model)
     together = encoder.embed(SENTENCES)
@@ -163,3 +174,5 @@ def test_the_real_model_gives_the_embeddings_of_the_formulas() -> None:
     found = encoder.embed(texts)
     for vector, ids in zip(found, encoder.tokenizer.encode(texts), strict=True):
         np.testing.assert_allclose(vector, _embedded(ids, named, config), atol=1e-5)
+    coded = hub.load(folder, "int8").embed(texts)
+    assert (np.sum(coded * found, axis=1) > 0.99).all()  # both are of length 1

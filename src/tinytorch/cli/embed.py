@@ -55,10 +55,13 @@ def _batches(texts: list[str]) -> Iterator[list[str]]:
 @click.command()
 @click.argument("file", type=click.File(encoding="utf-8"))
 @click.option("--model", type=click.Path(path_type=Path), help="Folder of a BERT-type model.")
+@click.option("--precision", default="float32", show_default=True, help="float32 or int8.")
 @click.option("--output", type=click.Path(path_type=Path), help="Write a .npy file instead.")
 @options.threads
 @options.as_json
-def embed(file: TextIO, model: Path | None, output: Path | None, as_json: bool) -> None:
+def embed(
+    file: TextIO, model: Path | None, precision: str, output: Path | None, as_json: bool
+) -> None:
     """Turn each line of FILE (or -, standard input) into an embedding.
 
     One vector a line that is not blank, as text with 8 digits a number; --json adds the texts, and
@@ -70,7 +73,7 @@ def embed(file: TextIO, model: Path | None, output: Path | None, as_json: bool) 
     texts = _lines(file)
     if not texts:
         raise InvalidValue(f"{file.name} holds no line of text")
-    encoder = hub.load(model_folder(model))
+    encoder = hub.load(model_folder(model), precision)
     start = time.perf_counter()
     parts = []
     with progress("embedding") as update:

@@ -15,13 +15,16 @@ __all__ = ["load"]
 _MODELS = {"bert": "tinytorch.hub.bert"}
 
 
-def load(path: str | Path) -> Any:
+def load(path: str | Path, precision: str = "float32") -> Any:
     """Return the model in a folder that holds config.json, model.safetensors and tokenizer.json.
 
-    BERT-type encoders come as `hub.bert.Encoder`. Raises InvalidValue for a folder that is
-    missing, incomplete or damaged, UnknownName for a kind of model that is not known, and
-    MissingDependency without the libraries of the extra `hub`.
+    BERT-type encoders come as `hub.bert.Encoder`. `precision` is "float32" or "int8": then linear
+    layers multiply INT8 codes, weights a scale a column, activations a scale a row. Raises
+    InvalidValue for a folder that is missing, incomplete or damaged, UnknownName for a kind of
+    model that is not known, and MissingDependency without the libraries of the extra `hub`.
     """
+    if precision not in ("float32", "int8"):
+        raise UnknownName("precision", precision, ("float32", "int8"))
     folder = Path(path).expanduser()
     if not folder.is_dir():
         raise InvalidValue(f"no model folder at {folder}: pass the folder that holds config.json")
@@ -29,4 +32,4 @@ def load(path: str | Path) -> Any:
     kind = config.get("model_type")
     if kind not in _MODELS:
         raise UnknownName(f"model_type in {folder / 'config.json'}", kind, _MODELS)
-    return importlib.import_module(_MODELS[kind]).load(folder, config)
+    return importlib.import_module(_MODELS[kind]).load(folder, config, precision == "int8")

@@ -10,7 +10,8 @@ Shape letters: T tokens in all, H width, A heads, F width of the inner layer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ import numpy as np
 
 from tinytorch.backends import get_backend
 from tinytorch.errors import InvalidValue, UnknownName
+from tinytorch.hub.dense import PlainDense, QuantizedDense, is_native, read_dense
 from tinytorch.hub.folder import Array, Tokenizer, Weights, read_json, setting
+from tinytorch.kernels.attending import attend_ragged
 
 _ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu"}
 
@@ -65,21 +68,7 @@ class Config:
         return found
 
 
-@dataclass(frozen=True)
-class Dense:
-    """A linear layer: weight (K, N), bias (N,)."""
-
-    weight: Array
-    bias: Array
-
-    @classmethod
-    def read(cls, weights: Weights, name: str, inputs: int, outputs: int) -> Dense:
-        """Read `name.weight`, stored as (N, K), and `name.bias`."""
-        weight = weights.get(f"{name}.weight", (outputs, inputs))
-        return cls(weight.T, weights.get(f"{name}.bias", (outputs,)))
-
-    def __call__(self, x: Array, activation: str = "none") -> Array:
-        return get_backend().dispatch("linear", x, self.weight, self.bias, activation=activation)
+Dense = PlainDense | QuantizedDense
 
 
 @dataclass(frozen=True)
@@ -100,12 +89,6 @@ class Norm:
         return get_backend().dispatch("layer_norm", x, self.gain, self.bias, eps=self.eps)
 
 
-def _joined(parts: Sequence[Dense]) -> Dense:
-    """Return one layer that computes several of one input, their outputs side by side."""
-    weight = np.ascontiguousarray(np.concatenate([p.weight.T for p in parts])).T
-    return Dense(weight, np.concatenate([p.bias for p in parts]))
-
-
 @dataclass(frozen=True)
 class Block:
     """One layer of the encoder."""
@@ -118,37 +101,26 @@ class Block:
     after_network: Norm
 
     @classmethod
-    def read(cls, weights: Weights, number: int, config: Config) -> Block:
-        """Read layer `number`."""
+    def read(cls, weights: Weights, number: int, config: Config, codes: bool) -> Block:
+        """Read layer `number`; with `codes`, its products are of INT8 codes."""
         name, H, F = f"encoder.layer.{number}", config.width, config.inner
-        heads = [
-            Dense.read(weights, f"{name}.attention.self.{part}", H, H)
-            for part in ("query", "key", "value")
-        ]
+        heads = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
         return cls(
-            _joined(heads),
-            Dense.read(weights, f"{name}.attention.output.dense", H, H),
+            read_dense(weights, heads, H, H, codes=codes),
+            read_dense(weights, [f"{name}.attention.output.dense"], H, H, codes=codes),
             Norm.read(weights, f"{name}.attention.output.LayerNorm", H, config.eps),
-            Dense.read(weights, f"{name}.intermediate.dense", H, F),
-            Dense.read(weights, f"{name}.output.dense", F, H),
+            read_dense(weights, [f"{name}.intermediate.dense"], H, F, codes=codes),
+            read_dense(weights, [f"{name}.output.dense"], F, H, codes=codes),
             Norm.read(weights, f"{name}.output.LayerNorm", H, config.eps),
         )
-
-
-def _runs(lengths: Sequence[int]) -> Iterator[tuple[int, int, int]]:
-    """Yield, for neighbours of one length: the first token's place, how many, the length."""
-    start = first = 0
-    for i in range(1, len(lengths) + 1):
-        if i == len(lengths) or lengths[i] != lengths[first]:
-            yield start, i - first, lengths[first]
-            start += (i - first) * lengths[first]
-            first = i
 
 
 class Encoder:
     """A BERT encoder: `embed(texts)`, or `forward(sequences)` for the hidden states of tokens."""
 
-    def __init__(self, config: Config, weights: Weights, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self, config: Config, weights: Weights, tokenizer: Tokenizer, codes: bool = False
+    ) -> None:
         """Read every tensor; raises InvalidValue or ShapeError where one is missing or odd."""
         H = config.width
         self.config, self.tokenizer = config, tokenizer
@@ -157,7 +129,7 @@ class Encoder:
         kinds = weights.get("embeddings.token_type_embeddings.weight", (None, H))
         self.places = places + kinds[0]  # every token is of the first kind
         self.norm = Norm.read(weights, "embeddings.LayerNorm", H, config.eps)
-        self.blocks = [Block.read(weights, i, config) for i in range(config.layers)]
+        self.blocks = [Block.read(weights, i, config, codes) for i in range(config.layers)]
 
     def forward(self, sequences: Sequence[Sequence[int]]) -> list[Array]:
         """Return the last hidden states of each sequence of token ids: float32 (length, H) each.
@@ -166,15 +138,11 @@ class Encoder:
         longer than the model's positions.
         """
         arrays = [self._checked(sequence) for sequence in sequences]
-        # NOTE: in order of length, so that those of one length are one call of attention.
-        order = sorted(range(len(arrays)), key=lambda i: len(arrays[i]))
-        lengths = [len(arrays[i]) for i in order]
-        if not order:
+        if not arrays:
             return []
-        states = self._states(np.concatenate([arrays[i] for i in order]), lengths)
-        parts = np.split(states, np.cumsum(lengths)[:-1])
-        found = dict(zip(order, parts, strict=True))
-        return [found[i] for i in range(len(arrays))]
+        lengths = [len(array) for array in arrays]
+        states = self._states(np.concatenate(arrays), lengths)
+        return np.split(states, np.cumsum(lengths)[:-1])
 
     def _checked(self, sequence: Sequence[int]) -> Array:
         ids = np.asarray(sequence)
@@ -199,23 +167,26 @@ class Encoder:
         places = np.concatenate([self.places[:n] for n in lengths])
         x = self.norm(self.words[ids] + places)
         for block in self.blocks:
-            mixed = block.project(self._attention(block.attend(x), lengths))
-            x = block.after_attention(x + mixed)
+            mixed = self._attention(block.attend(x), lengths)
+            x = block.after_attention(block.project(mixed, residual=x))
             inner = block.widen(x, self.config.activation)
-            x = block.after_network(x + block.narrow(inner))
+            x = block.after_network(block.narrow(inner, residual=x))
         return x
 
     def _attention(self, joined: Array, lengths: list[int]) -> Array:
         """Attend within each sequence; `joined` (T, 3H) holds queries, keys and values."""
         config = self.config
-        out = np.empty((joined.shape[0], config.width), joined.dtype)
-        for start, count, length in _runs(lengths):
-            rows = slice(start, start + count * length)
-            heads = (count, length, 3, config.heads, config.width // config.heads)
-            q, k, v = joined[rows].reshape(heads).transpose(2, 0, 3, 1, 4)
-            target = out[rows].reshape(count, length, config.heads, -1).transpose(0, 2, 1, 3)
-            get_backend().dispatch("attention", q, k, v, out=target)
-        return out
+        T, A, d = joined.shape[0], config.heads, config.width // config.heads
+        q, k, v = joined.reshape(T, 3, A, d).swapaxes(0, 1)
+        out = np.empty((T, A, d), joined.dtype)
+        starts = [0, *itertools.accumulate(lengths)]
+        if is_native():
+            attend_ragged(q, k, v, starts, out)
+        else:
+            for span in map(slice, starts, starts[1:]):
+                heads = (array[span].swapaxes(0, 1) for array in (q, k, v))
+                out[span] = get_backend().dispatch("attention", *heads).swapaxes(0, 1)
+        return out.reshape(T, config.width)
 
     def embed(self, texts: Sequence[str]) -> Array:
         """Return one vector a text, float32 (texts, H): the mean over its tokens, of length 1.
@@ -228,11 +199,12 @@ class Encoder:
         if not states:
             return np.empty((0, self.config.width), np.float32)
         means: Array = np.stack([state.mean(axis=0) for state in states])
-        return means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12)
+        lengths: Array = np.linalg.norm(means, axis=1, keepdims=True)
+        return np.asarray(means / np.maximum(lengths, 1e-12))
 
 
-def load(folder: Path, config: dict[str, Any]) -> Encoder:
-    """Return the encoder in a folder whose config.json holds `config`."""
+def load(folder: Path, config: dict[str, Any], codes: bool = False) -> Encoder:
+    """Return the encoder in a folder whose config.json holds `config`; with `codes`, in INT8."""
     checked = Config.of(config, folder / "config.json")
     longest = checked.positions
     limits = folder / "sentence_bert_config.json"
@@ -240,4 +212,4 @@ def load(folder: Path, config: dict[str, Any]) -> Encoder:
         longest = min(longest, setting(read_json(limits), limits, "max_seq_length"))
     probe = "embeddings.word_embeddings.weight"
     weights = Weights.open(folder / "model.safetensors", ("", "bert."), probe)
-    return Encoder(checked, weights, Tokenizer(folder / "tokenizer.json", longest))
+    return Encoder(checked, weights, Tokenizer(folder / "tokenizer.json", longest), codes)

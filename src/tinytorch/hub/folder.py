@@ -121,6 +121,7 @@ def setting(config: dict[str, Any], path: Path, name: str, kind: type = int) -> 
     Integers must be positive.
     """
     value: Any = config.get(name)
-    if not isinstance(value, kind) or isinstance(value, bool) or (kind is int and value < 1):
+    fits = isinstance(value, kind) and not isinstance(value, bool)
+    if not fits or value <= 0:
         raise InvalidValue(f"{path}: {name} must be a positive {kind.__name__}, got {value!r}")
     return value

@@ -38,7 +38,7 @@ def _bound(reference: Array, x: Array, w: Array, b: Array, activation: str = "no
     before = (1.001 * quantised / eps + 4.0 * size).reshape(reference.shape)
     size = size.reshape(reference.shape)
     # gelu's slope is at most 1.13, and its own error 4 |z|; relu's slope is at most 1.
-    return np.asarray(1.13 * before + 4.0 * size if activation == "gelu" else before)
+    return np.asarray(1.13 * before + 4.0 * size if activation in linear.GELU_FORMS else before)
 
 
 OP = Op(

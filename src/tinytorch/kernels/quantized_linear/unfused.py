@@ -10,6 +10,7 @@ from tinytorch.kernels.gelu import unfused as gelu
 from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.quantized import weight_codes
 from tinytorch.kernels.registry import kernel
+from tinytorch.ops.linear import GELU_FORMS
 
 
 def _row_codes(x):
@@ -31,7 +32,7 @@ def unfused(x, w, b, out=None, activation="none"):
     result = sums.astype(np.float32) * scales * steps + b
     if activation == "relu":
         result = np.maximum(result, 0)
-    elif activation == "gelu":
-        result = gelu.unfused(result)
+    elif activation in GELU_FORMS:
+        result = gelu.unfused(result, approximate=GELU_FORMS[activation])
     target[...] = result
     return target

@@ -104,6 +104,9 @@ def _activate(values, count, activation):
     elif activation == 2:
         for i in range(count):
             values[i] = vmath.gelu_tanh(values[i])
+    elif activation == 3:
+        for i in range(count):
+            values[i] = vmath.gelu_erf(values[i])
 
 
 @jit
