@@ -9,7 +9,7 @@ import numpy as np
 
 from tinytorch.core import graph
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
-from tinytorch.core.rules.sequences import AttentionBackward
+from tinytorch.core.rules.sequences import AttentionBackward, CausalAttentionBackward
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.ops.spec import Array
@@ -90,6 +90,8 @@ class MultiHeadAttention(Layer):
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Any = None) -> Tensor:
         """Return each head's attention, (B, heads, T, head_dim)."""
+        if isinstance(mask, CausalMask) and mask.shape[-1] == q.shape[-2] == k.shape[-2]:
+            return graph.apply(CausalAttentionBackward, q, k, v)
         scores = (*q.shape[:-1], k.shape[-2])
         hidden = None
         if mask is not None:

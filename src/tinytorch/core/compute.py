@@ -154,6 +154,16 @@ def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
     )
 
 
+def attention(q: Array, k: Array, v: Array) -> Any:
+    """Return causal attention, and what its gradient needs besides: log(sum(exp(scores)))."""
+    return get_backend().dispatch("attention_and_logs", q, k, v, causal=True)
+
+
+def attention_gradient(q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array) -> Any:
+    """Return causal attention's gradients for q, k and v, from its output and logarithms."""
+    return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, causal=True)
+
+
 def _as_rows(x: Array) -> Array:
     return x.reshape(-1, x.shape[-1])
 

@@ -50,6 +50,24 @@ class LayerNormBackward(Rule):
         return compute.layer_norm_gradient(x, gamma, grad, eps)
 
 
+class CausalAttentionBackward(Rule):
+    """softmax(q k^T / sqrt(d)) v, where no query looks ahead: q, k, v (..., T, d)."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, q: Array, k: Array, v: Array) -> Array:
+        """Keep the output and a number for each query, never the scores."""
+        out, logs = compute.attention(q, k, v)
+        self.saved = q, k, v, out, logs
+        return out  # type: ignore[no-any-return]
+
+    def backward(self, grad: Array) -> Any:
+        """All three gradients, with the scores made again."""
+        q, k, v, out, logs = self.saved
+        return compute.attention_gradient(q, k, v, (out, logs), grad)
+
+
 class AttentionBackward(Rule):
     """softmax(q k^T / sqrt(d) + mask) v, over heads: q, k, v (..., T, d)."""
 
