@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.core import graph
+from tinytorch.core.kvcache import LayerMemory
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
 from tinytorch.core.rules.sequences import AttentionBackward, CausalAttentionBackward
 from tinytorch.core.tensor import Tensor
@@ -100,10 +101,11 @@ class MultiHeadAttention(Layer):
             hidden = _hidden(held[:, None] if held.ndim == 3 else held, scores)
         return graph.apply(AttentionBackward, q, k, v, hidden=hidden)
 
-    def forward(self, x: Any, mask: Any = None) -> Tensor:
+    def forward(self, x: Any, mask: Any = None, memory: LayerMemory | None = None) -> Tensor:
         """Return (B, T, embed_dim) for x of that shape.
 
-        mask: 1 keeps, 0 hides; (T, T), (B, T, T) or (B, heads, T, T).
+        mask: 1 keeps, 0 hides; (T, T), (B, T, T) or (B, heads, T, T). With a memory, x is what
+        comes after the positions that it holds, and is kept there too.
         """
         x = as_tensor(x)
         if x.ndim != 3 or x.shape[-1] != self.embed_dim:
@@ -111,4 +113,6 @@ class MultiHeadAttention(Layer):
                 f"MultiHeadAttention takes (B, T, {self.embed_dim}), got shape {x.shape}"
             )
         q, k, v = (self.split(p(x)) for p in (self.q_proj, self.k_proj, self.v_proj))
+        if memory is not None:
+            k, v = memory.recall(k, v)
         return self.out_proj(self.merge(self.attend(q, k, v, mask)))  # type: ignore[no-any-return]

@@ -18,7 +18,7 @@ from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.ops.spec import Array
 
-__all__ = ["KVCache", "Layer"]
+__all__ = ["KVCache", "LayerMemory"]
 
 
 class KVCache:
@@ -135,7 +135,7 @@ class KVCache:
 
 
 @dataclass(frozen=True)
-class Layer:
+class LayerMemory:
     """One layer's part of a cache."""
 
     cache: KVCache

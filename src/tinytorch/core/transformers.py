@@ -12,6 +12,7 @@ from tinytorch.core import graph, randomness
 from tinytorch.core.attention import MultiHeadAttention, create_causal_mask
 from tinytorch.core.embeddings import Embedding, token_numbers
 from tinytorch.core.graph import no_grad
+from tinytorch.core.kvcache import KVCache, LayerMemory
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
 from tinytorch.core.rules.sequences import LayerNormBackward
 from tinytorch.core.tensor import Tensor
@@ -80,18 +81,21 @@ class TransformerBlock(Layer):
         self.ln2 = LayerNorm(embed_dim)
         self.mlp = MLP(embed_dim, int(embed_dim * mlp_ratio))
 
-    def forward(self, x: Any, mask: Any = None) -> Tensor:
-        """Return (B, T, embed_dim) for x of that shape; mask as in MultiHeadAttention."""
+    def forward(self, x: Any, mask: Any = None, memory: LayerMemory | None = None) -> Tensor:
+        """Return (B, T, embed_dim) for x of that shape; the rest as in MultiHeadAttention."""
         x = as_tensor(x)
-        x = x + self.attention(self.ln1(x), mask)
+        x = x + self.attention(self.ln1(x), mask, memory)
         return x + self.mlp(self.ln2(x))  # type: ignore[no-any-return]
 
 
 class GPT(Layer):
     """A decoder: embeddings, blocks under a causal mask, a norm, and logits for the next token.
 
-    Radford et al., 2019. The head has no bias and is not tied to the embedding.
+    Radford et al., 2019. The head has no bias and is not tied to the embedding. With a `kv_cache`
+    (`tinytorch.perf.memoization.enable_kv_cache`), one token goes on from those before it.
     """
+
+    kv_cache: KVCache | None = None
 
     def __init__(
         self,
@@ -123,10 +127,13 @@ class GPT(Layer):
             raise ShapeError(
                 f"GPT takes sequences of 1 to max_seq_len={self.max_seq_len} tokens, got {length}"
             )
-        x = self.token_embedding(numbers) + self.position_embedding(np.arange(length))
-        mask = create_causal_mask(length)
-        for block in self.blocks:
-            x = block(x, mask)
+        cache = self.kv_cache
+        first = cache.begin(*numbers.shape) if cache is not None else 0
+        places = np.arange(first, first + length)
+        x = self.token_embedding(numbers) + self.position_embedding(places)
+        mask = create_causal_mask(length) if length > 1 else None
+        for i, block in enumerate(self.blocks):
+            x = block(x, mask, None if cache is None else LayerMemory(cache, i))
         return self.lm_head(self.ln_f(x))  # type: ignore[no-any-return]
 
     def _tokens(self, tokens: Any) -> Array:
@@ -136,6 +143,18 @@ class GPT(Layer):
         if numbers.ndim != 2:
             raise ShapeError(f"GPT takes tokens (B, T), got shape {numbers.shape}")
         return numbers
+
+    def _unseen(self, tokens: Array) -> Array:
+        """Return what has to be computed for the next token: the last one, where there's a cache.
+
+        A full cache starts again from what still lies within max_seq_len, as all positions move.
+        """
+        cache = self.kv_cache
+        if cache is not None and 0 < cache.ends_at < self.max_seq_len:
+            return tokens[:, -1:]
+        if cache is not None:
+            cache.reset()
+        return tokens[:, -self.max_seq_len :]
 
     def generate(
         self, prompt_tokens: Any, max_new_tokens: int = 50, temperature: float = 1.0
@@ -155,8 +174,10 @@ class GPT(Layer):
         self.eval()
         try:
             with no_grad():
+                if self.kv_cache is not None:
+                    self.kv_cache.reset()
                 for _ in range(max_new_tokens):
-                    logits = self.forward(tokens[:, -self.max_seq_len :])._data[:, -1]
+                    logits = self.forward(self._unseen(tokens))._data[:, -1]
                     drawn = _drawn(logits, temperature)
                     tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
         finally:

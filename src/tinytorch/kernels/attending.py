@@ -125,8 +125,9 @@ def attend_ragged(
         )
     swapped = tuple(a.swapaxes(0, 1).shape for a in (q, k, v))
     output_shape("attend_ragged", swapped)
-    places = _checked_starts(starts, q.shape[0]), _checked_starts(
-        starts if key_starts is None else key_starts, k.shape[0]
+    places = (
+        _checked_starts(starts, q.shape[0]),
+        _checked_starts(starts if key_starts is None else key_starts, k.shape[0]),
     )
     if places[0].size != places[1].size:
         raise ShapeError(
@@ -191,8 +192,6 @@ def attend_gradient(
     native.gradient(
         (q, k, v, attended, dout),
         (outputs[0], outputs[1], outputs[2]),
-        Options(
-            scale_for(q.shape[-1], scale), causal, mask, logsumexp=np.ascontiguousarray(logs)
-        ),
+        Options(scale_for(q.shape[-1], scale), causal, mask, logsumexp=np.ascontiguousarray(logs)),
     )
     return outputs

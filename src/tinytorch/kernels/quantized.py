@@ -168,8 +168,9 @@ def quantized_linear(
     x (..., K): float32, each row in codes of its own scale and zero (dynamic), or all in those that
     cover `span`, (low, high), beyond which values saturate (static); or int8 or uint8 `codes`, and
     what they stand for. A row with NaN (or, dynamic, infinity) gives NaN. bias (N,) float32;
-    activation "none", "relu", "gelu" (its tanh form) or "gelu_erf". The result does not depend on the number of
-    threads, or on what other rows hold. Raises ShapeError, InvalidValue or UnsupportedInput.
+    activation "none", "relu", "gelu" (its tanh form) or "gelu_erf". The result does not depend on
+    the number of threads, or on what other rows hold. Raises ShapeError, InvalidValue or
+    UnsupportedInput.
     """
     if activation not in ACTIVATIONS:
         raise UnknownName("activation", activation, ACTIVATIONS)

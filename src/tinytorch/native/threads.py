@@ -5,8 +5,8 @@ next, and the other pool's work has to wait for them: with the defaults, a small
 parallel kernel in turns take many times the sum of both (`make bench` measures it). So OpenBLAS is
 given our pool (`native/blas.py`), and how long that pool's workers spin is chosen here: long enough
 to catch the next kernel of a program, for waking one that sleeps takes longer than a small kernel
-does, and no longer than that, for the cores may be wanted elsewhere. libgomp reads the wish when it is loaded, so
-`prepare` runs before Numba is imported, and says so when it came too late.
+does, and no longer than that, for the cores may be wanted elsewhere. libgomp reads the wish when it
+is loaded, so `prepare` runs before Numba is imported, and says so when it came too late.
 """
 
 from __future__ import annotations
