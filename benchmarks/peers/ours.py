@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from peers import Run
+from peers import Absent, Run
 from tinytorch import __version__, backends, ops
 from tinytorch.fuse import fuse
 from tinytorch.kernels.outputs import aligned_empty
@@ -83,11 +83,23 @@ def float32(params: Params, *arrays: Any, variant: str) -> Run:
     return of_op("linear", params, *arrays)
 
 
+def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
+    """Return as many INT8 multiply-adds as the layer has, of a tile in the first cache."""
+    from tinytorch.measure.int8_peak import peak_call
+
+    call, done = peak_call(x.shape[0] * w.size, pool.get_num_threads())
+    share = done / (x.shape[0] * w.size)
+    if not 0.98 < share < 1.02:
+        raise Absent(f"the peak's loop does {share:.2f} of the layer's multiply-adds at least")
+    return Run(lambda: call() or b)
+
+
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
     "program copy": copy,
     "quantized_linear float32": float32,
+    "quantized_linear peak": int8_peak,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
 }

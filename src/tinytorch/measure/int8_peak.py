@@ -1,4 +1,4 @@
-"""The peak of INT8 multiply-adds: the register tile alone, on operands that stay in the first cache.
+"""The peak of INT8 multiply-adds: the register tile alone, its operands staying in the first cache.
 
 Beside it nothing is done: no rows are quantised, no sums scaled or stored but the tile's own. It is
 the ceiling for a product of codes as peak FLOP/s is for one of floats, and depends on the dot that
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -57,25 +58,38 @@ def _operands(dot: Dot, count: int) -> tuple[list[Any], Any, Any]:
     return kept, places, packed
 
 
+def peak_call(multiply_adds: int, count: int) -> tuple[Callable[[], None], int]:
+    """Return a call that does about so many multiply-adds at the peak, and how many exactly.
+
+    Its `count` threads share them; the thread count in use must be that.
+    """
+    dot = dots.fastest()
+    kept, places, packed = _operands(dot, count)
+    tile = routines.addresses(dot.name, dot.code_bytes, "float32", "float32")[1]
+    once = dot.rows * dot.columns * _DEPTH * count
+    row = dot.padded(_DEPTH) * dot.code_bytes
+    arguments = (tile, places, row, address_of(packed.kinds), packed.kinds.shape[1])
+    repeats = max(1, round(multiply_adds / once))
+    run = _compiled()
+
+    def call(kept: Any = kept) -> None:  # the operands live as long as the call
+        run(*arguments, repeats)
+
+    return call, once * repeats
+
+
 def measure_peak(count: int | None = None, seconds: float = 0.5) -> tuple[float, str]:
     """Return billions of multiply-adds a second on `count` threads (default: all in use), and how.
 
     The second is the name of the dot. The median of samples of a few milliseconds.
     """
-    dot, count = dots.fastest(), count or threads.get_num_threads()
-    kept, places, packed = _operands(dot, count)
-    tile = routines.addresses(dot.name, dot.code_bytes, "float32", "float32")[1]
-    macs = dot.rows * dot.columns * _DEPTH * count
-    row = dot.padded(_DEPTH) * dot.code_bytes
-    arguments = (tile, places, row, address_of(packed.kinds), packed.kinds.shape[1])
+    count = count or threads.get_num_threads()
     with threads.use_threads(count):
-        run = _compiled()
-        run(*arguments, 1)
-        repeats = max(1, round(1e9 / (macs / count)))
-        rates, end = [], time.perf_counter() + seconds
+        call, multiply_adds = peak_call(1_000_000_000 * count, count)
+        rates: list[float] = []
+        end = time.perf_counter() + seconds
         while len(rates) < 7 or time.perf_counter() < end:
             start = time.perf_counter()
-            run(*arguments, repeats)
-            rates.append(macs * repeats / (time.perf_counter() - start) / 1e9)
-    assert kept
-    return statistics.median(rates), dot.name
+            call()
+            rates.append(multiply_adds / (time.perf_counter() - start) / 1e9)
+    return statistics.median(rates), dots.fastest().name
