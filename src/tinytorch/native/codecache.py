@@ -70,7 +70,10 @@ def numba() -> Any:
 
     isa = level.isa()  # refuses what this CPU lacks
     if config.get("TINYTORCH_ISA") and platform.machine().lower() in ("x86_64", "amd64"):
-        module.config.CPU_NAME, module.config.CPU_FEATURES = _ISA_CPU[isa]
+        cpu, features = _ISA_CPU[isa]
+        vnni = f"+{level.vnni_feature()}" if level.vnni_feature() else ""
+        module.config.CPU_NAME = cpu
+        module.config.CPU_FEATURES = ",".join(part for part in (features, vnni) if part)
     if threads.get_num_threads() < threads.usable_cpus():
         threads.set_num_threads(threads.get_num_threads())  # its pool is there to be told only now
     return module
