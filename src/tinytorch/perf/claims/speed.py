@@ -124,7 +124,8 @@ def _one_line(seconds: float) -> Finding:
     root = np.float32(math.sqrt(2 / math.pi))
 
     def line() -> Array:
-        return np.float32(0.5) * x * (1 + np.tanh(root * (x + np.float32(0.044715) * x * x * x)))
+        inner = root * (x + np.float32(0.044715) * x * x * x)
+        return np.asarray(np.float32(0.5) * x * (1 + np.tanh(inner)))
 
     steps = _call("gelu", "unfused", (x,))
     found = compare(steps, line, effort=Effort(seconds=seconds))
