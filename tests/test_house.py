@@ -31,7 +31,7 @@ LAYERS = [
     ("kernels",),
     ("backends",),
     ("core",),
-    ("data", "nn", "optim", "utils"),
+    ("data", "hub", "nn", "optim", "utils"),
     ("perf",),
     ("bench", "olympics"),
     ("capstone",),

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, text: str) -> Path:
-    """Write a UTF-8 text file so that a reader, or a crash, sees all of it or nothing.
+def write_whole(path: Path, content: str | bytes) -> Path:
+    """Write a file (text as UTF-8) so that a reader, or a crash, sees all of it or nothing.
 
     The folder is made if need be. Raises OSError where it can't be written.
     """
@@ -19,8 +19,10 @@ def write_whole(path: Path, text: str) -> Path:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
     beside = Path(temporary)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(handle)
         beside.chmod(0o644)  # mkstemp's own mode keeps others from reading it
         beside.replace(path)
     except BaseException:

@@ -91,9 +91,9 @@ def test_fixed_choices(backend: str, op: str, rung: str) -> None:
     [
         ("matmul", "packed", "packed"),
         ("gelu", "fused", "parallel"),
-        ("softmax", "fused", "parallel"),
+        ("softmax", "fused", "fused"),
         ("add", "compiled", "parallel"),
-        ("squared_difference", "fused", "parallel"),
+        ("squared_difference", "fused", "fused"),
         ("dot", "compiled", "parallel"),
     ],
 )

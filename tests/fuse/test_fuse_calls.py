@@ -349,7 +349,7 @@ from tinytorch.fuse import fuse
 from tinytorch.native import codecache
 f = fuse(lambda x: np.exp(x) * 3 + x.sum())
 f(np.ones(5))
-code, _ = next(iter(next(iter(f._plans.values())).ready.values()))
+code = next(iter(next(iter(f._programs.values())).compiled.values()))
 print(sum(code.serial.stats.cache_hits.values()), sum(code.serial.stats.cache_misses.values()))
 """
 

@@ -39,6 +39,7 @@ COMMANDS = (
     "doctor",
     "selftest",
     "warmup",
+    "embed",
 )
 
 

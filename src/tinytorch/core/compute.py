@@ -6,7 +6,6 @@ nowhere else in `core`.
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,32 +69,27 @@ def column_sums(grad: Array) -> Array:
 
 def gelu_gradient(x: Array, grad: Array, approximate: str) -> Array:
     """Return grad * GELU'(x)."""
-    one = x.dtype.type(1)
-    if approximate == "tanh":
-        c, k = x.dtype.type(np.sqrt(2 / np.pi)), x.dtype.type(0.044715)
-        t = np.tanh(c * (x + k * x * x * x))
-        slope = (one + t) / 2 + x / 2 * (one - t * t) * c * (one + 3 * k * x * x)
-        # NOTE: (1 - t*t) is 0 long before x*x overflows, and 0 * inf is no slope.
-        return np.asarray(grad * np.where(np.abs(x) > 30, x > 0, slope).astype(x.dtype))
-    from tinytorch.fuse import erf
+    return get_backend().dispatch("gelu_gradient", x, grad, approximate=approximate)
 
-    cdf = (one + erf(x / np.sqrt(x.dtype.type(2)))) / 2
-    density = np.exp(-x * x / 2) / np.sqrt(x.dtype.type(2 * np.pi))
-    slope = np.where(np.abs(x) > 30, x > 0, cdf + x * density).astype(x.dtype)
-    return np.asarray(grad * slope)
+
+def silu(x: Array) -> Array:
+    """Return x / (1 + exp(-x))."""
+    return get_backend().dispatch("silu", x)
+
+
+def silu_gradient(x: Array, grad: Array) -> Array:
+    """Return grad * silu'(x)."""
+    return get_backend().dispatch("silu_gradient", x, grad)
 
 
 def softmax_gradient(y: Array, grad: Array) -> Array:
     """Return the gradient of softmax's input over the last axis, from its output."""
-    product = y * grad
-    product -= y * product.sum(axis=-1, keepdims=True)
-    return product
+    return get_backend().dispatch("softmax_gradient", y, grad)
 
 
 def log_softmax(x: Array) -> Array:
     """Return log(softmax(x)) over the last axis; stable for any finite x."""
-    shifted = x - x.max(axis=-1, keepdims=True) if x.size else x
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+    return get_backend().dispatch("log_softmax", x)
 
 
 def sigmoid(x: Array) -> Array:
@@ -106,37 +100,22 @@ def sigmoid(x: Array) -> Array:
 
 def cross_entropy(x: Array, labels: Array) -> Array:
     """Return the mean over rows of log(sum(exp(x))) - x[label]. x (N, C), labels (N,)."""
-    top = x.max(axis=-1)
-    sums = top + np.log(np.exp(x - top[:, None]).sum(axis=-1))
-    return np.asarray((sums - x[np.arange(len(x)), labels]).mean())
+    return get_backend().dispatch("cross_entropy", x, labels)
 
 
 def cross_entropy_gradient(x: Array, labels: Array, scale: float) -> Array:
     """Return (softmax(x) - onehot(labels)) * scale / N."""
-    slope = softmax(x)
-    slope[np.arange(len(x)), labels] -= 1
-    slope *= x.dtype.type(scale / len(x))
-    return slope
+    return get_backend().dispatch("cross_entropy_gradient", x, labels, scale=scale)
 
 
 def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> Array:
     """Return each row less its mean, over its standard deviation, times gain, plus bias."""
-    away: Array = x - x.mean(axis=-1, keepdims=True)
-    away /= np.sqrt((away * away).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
-    away *= gain
-    away += bias
-    return away
+    return get_backend().dispatch("layer_norm", x, gain, bias, eps=float(eps))
 
 
-def layer_norm_gradient(x: Array, gain: Array, grad: Array, eps: float) -> tuple[Array, ...]:
+def layer_norm_gradient(x: Array, gain: Array, grad: Array, eps: float) -> Any:
     """Return layer_norm's gradients for x, gain and bias."""
-    away = x - x.mean(axis=-1, keepdims=True)
-    inverse = 1 / np.sqrt((away * away).mean(axis=-1, keepdims=True) + x.dtype.type(eps))
-    away *= inverse
-    h = grad * gain
-    dx = h - h.mean(axis=-1, keepdims=True) - away * (h * away).mean(axis=-1, keepdims=True)
-    dx *= inverse
-    return dx, column_sums(grad * away), column_sums(grad)
+    return get_backend().dispatch("layer_norm_gradient", x, gain, grad, eps=float(eps))
 
 
 def sgd(p: Array, grad: Array, lr: float) -> None:
@@ -158,18 +137,21 @@ class AdamStep(NamedTuple):
 
 def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
     """Take a step of Adam or AdamW: p, m and v change in place."""
-    real = p.dtype.type
-    if step.decoupled:
-        p *= real(1 - step.lr * step.weight_decay)
-    elif step.weight_decay:
-        grad = grad + p * real(step.weight_decay)
-    m *= real(step.beta1)
-    m += grad * real(1 - step.beta1)
-    v *= real(step.beta2)
-    v += grad * grad * real(1 - step.beta2)
-    size = step.lr / (1 - step.beta1**step.number)
-    root = math.sqrt(1 - step.beta2**step.number)
-    p -= m * real(size) / (np.sqrt(v) / real(root) + real(step.eps))
+    get_backend().dispatch(
+        "adam",
+        p,
+        grad,
+        m,
+        v,
+        out=(p, m, v),
+        lr=step.lr,
+        beta1=step.beta1,
+        beta2=step.beta2,
+        eps=step.eps,
+        step=float(step.number),
+        weight_decay=step.weight_decay,
+        decoupled=step.decoupled,
+    )
 
 
 def _as_rows(x: Array) -> Array:

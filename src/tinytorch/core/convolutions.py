@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.core import graph, randomness
+from tinytorch.core.images import Window
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
 from tinytorch.core.rules.images import (
     AvgPoolBackward,
@@ -18,7 +19,7 @@ from tinytorch.core.rules.images import (
 )
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
-from tinytorch.kernels.patches import Geometry
+from tinytorch.ops.windows import Geometry
 
 __all__ = ["AvgPool2d", "BatchNorm2d", "Conv2d", "MaxPool2d", "SimpleCNN"]
 
@@ -97,8 +98,10 @@ class _Pool(Layer):
                 "windows would lie outside of the image"
             )
 
-    def _geometry(self, x: Tensor) -> Geometry:
-        return Geometry.of(x.shape, self.kernel_size, self.stride, self.padding)
+    @property
+    def window(self) -> Window:
+        """The window as ops take it."""
+        return Window(self.kernel_size, self.stride, self.padding)
 
     def __repr__(self) -> str:
         sizes = f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
@@ -111,7 +114,7 @@ class MaxPool2d(_Pool):
     def forward(self, x: Any) -> Tensor:
         """Return (N, C, oh, ow) for images (N, C, H, W)."""
         x = _images(x, "MaxPool2d")
-        return graph.apply(MaxPoolBackward, x, geometry=self._geometry(x))
+        return graph.apply(MaxPoolBackward, x, window=self.window)
 
 
 class AvgPool2d(_Pool):
@@ -120,7 +123,7 @@ class AvgPool2d(_Pool):
     def forward(self, x: Any) -> Tensor:
         """Return (N, C, oh, ow) for images (N, C, H, W)."""
         x = _images(x, "AvgPool2d")
-        return graph.apply(AvgPoolBackward, x, geometry=self._geometry(x))
+        return graph.apply(AvgPoolBackward, x, window=self.window)
 
 
 class BatchNorm2d(Layer):

@@ -109,6 +109,21 @@ def exp(x):
     return (one + m) * _power_of_two(half) * _power_of_two(rest)
 
 
+_EXP_VANISHES = constant(-88.0, -709.0)  # 2^n has run down to 0 there
+
+
+@_helper
+def exp_nonpositive(x):
+    """e^x for x <= 0, a third cheaper than `exp`: nothing overflows, and the last binade is 0.
+
+    Largest error: 1.1 ulp in float32, 1.0 in float64, but for 0 in place of what would be below
+    1.2 times the smallest normal number.
+    """
+    biased, m = _split(_at_least(x, _EXP_VANISHES(x)), _ROUNDER(x))
+    scale = _power_of_two(biased)
+    return scale * m + scale
+
+
 _EXPM1_LOWEST = constant(-20.0, -40.0)  # below, expm1 has reached -1
 
 

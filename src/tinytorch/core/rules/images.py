@@ -8,7 +8,7 @@ import numpy as np
 
 from tinytorch.core import images
 from tinytorch.core.graph import Rule
-from tinytorch.kernels.patches import Geometry
+from tinytorch.core.images import Window
 from tinytorch.ops.spec import Array
 
 
@@ -41,15 +41,15 @@ class MaxPoolBackward(Rule):
     __slots__ = ()
     fresh = True
 
-    def forward(self, x: Array, geometry: Geometry) -> Array:
-        """Keep, for each window, which of its pixels it was: a byte, where the window is small."""
-        y, which = images.max_pool(x, geometry)
-        self.saved = which, geometry
-        return y
+    def forward(self, x: Array, window: Window) -> Array:
+        """Keep x, where backward finds the largest again."""
+        self.saved = x, window
+        return images.max_pool(x, window)
 
     def backward(self, grad: Array) -> Any:
-        """The gradient goes to that pixel."""
-        return images.max_pool_gradient(grad, *self.saved)
+        """The gradient goes to that pixel, the first of equals."""
+        x, window = self.saved
+        return images.max_pool_gradient(x, grad, window)
 
 
 class AvgPoolBackward(Rule):
@@ -58,14 +58,14 @@ class AvgPoolBackward(Rule):
     __slots__ = ()
     fresh = True
 
-    def forward(self, x: Array, geometry: Geometry) -> Array:
+    def forward(self, x: Array, window: Window) -> Array:
         """Keep nothing."""
-        self.saved = (geometry,)
-        return images.avg_pool(x, geometry)
+        self.saved = window, x.shape[2:]
+        return images.avg_pool(x, window)
 
     def backward(self, grad: Array) -> Any:
         """The gradient's share goes to every pixel."""
-        return images.avg_pool_gradient(grad, self.saved[0])
+        return images.avg_pool_gradient(grad, *self.saved)
 
 
 class BatchNormBackward(Rule):

@@ -16,6 +16,8 @@ def activated(z, activation):
     """Return an activation of one number."""
     if activation == "relu":
         return z if math.isnan(z) else max(z, 0.0)
+    if activation == "gelu_erf":
+        return 0.5 * z * (1.0 + math.erf(z / math.sqrt(2.0)))
     if activation == "gelu":
         return 0.5 * z * (1.0 + math.tanh(SQRT_2_OVER_PI * (z + CUBIC * z * z * z)))
     return z
