@@ -247,8 +247,8 @@ def test_the_float_weight_is_not_kept() -> None:
     usage = QuantizedLinear(layer).memory_usage()
     assert usage["original_bytes"] == 4 * (512 * 512 + 512)
     assert usage["compression_ratio"] == usage["original_bytes"] / usage["quantized_bytes"]
-    # Scales and what the kernel keeps for each output cost 20 bytes of 512 and more.
-    assert 3.7 < usage["compression_ratio"] < 4
+    # The packed form that a CPU without INT8 dot products multiplies fastest takes some more.
+    assert 2.9 < usage["compression_ratio"] < 4
     held = vars(QuantizedLinear(layer))
     assert not any(
         np.size(getattr(v, "data", v)) == 512 * 512 and getattr(v, "dtype", None) != np.int8
