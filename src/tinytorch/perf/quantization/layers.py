@@ -14,8 +14,8 @@ import numpy as np
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.kernels import patches
-from tinytorch.kernels.patches import Geometry
 from tinytorch.ops.spec import Array
+from tinytorch.ops.windows import Geometry
 from tinytorch.perf.quantization import product
 from tinytorch.perf.quantization.calibration import Observer
 from tinytorch.perf.quantization.product import Int8Weight
