@@ -222,10 +222,24 @@ def test_codes_are_multiplied_as_they_are() -> None:
     quantized = QuantizedLinear(layer)
     assert (quantized.q_weight.data == codes).all()
     assert quantized.q_weight.dtype == np.int8
-    x = np.random.default_rng(5).integers(0, 128, (3, 16)).astype(np.float32)
-    x[:, 0] = 127
-    quantized.calibrate([np.array([[0.0] * 15 + [255.0]])])
+    top = 2**quantized._weight.packed.activation_bits - 1
+    x = np.random.default_rng(5).integers(0, top + 1, (3, 16)).astype(np.float32)
+    quantized.calibrate([np.array([[0.0] * 15 + [top]])])  # steps of 1
     assert (quantized.forward(x) == x.astype(np.int64) @ codes).all()
+
+
+@pytest.mark.parametrize("shape", [(700, 3), (1, 1), (33, 70)])
+def test_codes_are_read_back(shape: tuple[int, int]) -> None:
+    weight = np.random.default_rng(12).standard_normal(shape).astype(np.float32)
+    layer = Linear(*shape, bias=False)
+    layer.weight = Tensor(weight)
+    expected = quantize(weight, axis=1, symmetric=True)
+    quantized = QuantizedLinear(layer)
+    assert quantized.weight_scale == pytest.approx(expected.scale, rel=1e-6)
+    # A value on the edge between two codes may fall to either side.
+    difference = quantized.q_weight.data.astype(int) - expected.codes
+    assert np.abs(difference).max() <= 1
+    assert (difference != 0).mean() < 1e-3
 
 
 def test_the_float_weight_is_not_kept() -> None:
@@ -233,9 +247,13 @@ def test_the_float_weight_is_not_kept() -> None:
     usage = QuantizedLinear(layer).memory_usage()
     assert usage["original_bytes"] == 4 * (512 * 512 + 512)
     assert usage["compression_ratio"] == usage["original_bytes"] / usage["quantized_bytes"]
-    assert 3.9 < usage["compression_ratio"] < 4
+    # The packed form that a CPU without INT8 dot products multiplies fastest takes some more.
+    assert 2.9 < usage["compression_ratio"] < 4
     held = vars(QuantizedLinear(layer))
-    assert not any(np.size(getattr(v, "data", v)) == 512 * 512 for v in held.values())
+    assert not any(
+        np.size(getattr(v, "data", v)) == 512 * 512 and getattr(v, "dtype", None) != np.int8
+        for v in held.values()
+    )
 
 
 def test_bad_inputs_name_both_widths() -> None:
@@ -287,7 +305,7 @@ def test_a_model_is_quantized_in_place() -> None:
     result = model.forward(x).data
     assert np.linalg.norm(result - exact) / np.linalg.norm(exact) < 0.02
     sizes = analyze_model_sizes(original, model)
-    assert 3.3 < sizes["compression_ratio"] < 4  # scales and biases stay in float32
+    assert 1.5 < sizes["compression_ratio"] < 4  # small layers are padded to whole tiles
     assert sizes["original_bytes"] == 4 * (64 * 96 + 96 + 96 * 10 + 10)
     found = verify_quantization_works(original, model)
     assert (found["quantized_layers"], found["verified"]) == (2, True)

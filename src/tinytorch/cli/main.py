@@ -31,6 +31,7 @@ COMMANDS = (
     "bench",
     "compare",
     "profile",
+    "claims",
     "roofline",
     "cache",
     "tune",

@@ -14,8 +14,8 @@ import numpy as np
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.kernels import patches
-from tinytorch.kernels.patches import Geometry
 from tinytorch.ops.spec import Array
+from tinytorch.ops.windows import Geometry
 from tinytorch.perf.quantization import product
 from tinytorch.perf.quantization.calibration import Observer
 from tinytorch.perf.quantization.product import Int8Weight
@@ -32,6 +32,7 @@ class QuantizedLayer:
     def __init__(self, weight: Array, bias: Array | None) -> None:
         self._weight = Int8Weight.of(weight)
         self._bias = bias
+        self.span: tuple[float, float] | None = None
         self.input_scale: float | None = None
         self.input_zero_point: int | None = None
 
@@ -78,17 +79,21 @@ class QuantizedLayer:
         self.fix(observer)
 
     def fix(self, observer: Observer) -> None:
-        """Use an observer's scale and zero point for activations from now on."""
+        """Let an observer's range set the codes of activations from now on.
+
+        input_scale and input_zero_point are those of int8 codes; where the CPU multiplies 7-bit
+        codes faster, the same range (`span`) is cut into 127 steps.
+        """
+        low, high = observer.range()
+        # Nothing but zeros was seen: any range serves.
+        self.span = (low, high) if high > low else (0.0, 1.0)
         self.input_scale, self.input_zero_point = observer.parameters()
 
     def _check(self, x: Array) -> None:
         raise NotImplementedError
 
     def _rows(self, rows: Array) -> Array:
-        if self.input_scale is None or self.input_zero_point is None:
-            return product.dynamic(rows, self._weight, self._bias)
-        fixed = self.input_scale, self.input_zero_point
-        return product.static(rows, self._weight, self._bias, *fixed)
+        return product.multiply(rows, self._weight, self._bias, self.span)
 
     def parameters(self) -> list[Tensor]:
         """Return codes and bias, as Tensors that require no gradients."""

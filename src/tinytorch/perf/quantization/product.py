@@ -1,7 +1,6 @@
-"""The product of int8 activations and int8 weights, in float32: x @ W + b.
+"""The weight of an INT8 layer, and its product with activations: x @ W + b in float32.
 
-With x = sx (qx - z) and W = sw qw, a sum over K is sx sw (sum qx qw - z sum qw): the correction
-by the zero point needs only the weight's column sums, which are known beforehand.
+The kernel is `kernels.quantized`: rows become codes as they are multiplied, sums are int32.
 """
 
 from __future__ import annotations
@@ -10,71 +9,63 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinytorch.backends import get_backend
+from tinytorch.kernels.quantized import PackedWeight, prepack, quantized_linear
 from tinytorch.ops.spec import Array
-from tinytorch.perf.quantization import affine
+from tinytorch.perf.quantization.affine import checked_values
+
+# Rows of the identity that are multiplied at a time to read codes back.
+_ROWS = 512
 
 
 @dataclass(frozen=True)
 class Int8Weight:
-    """Codes of a weight (K, N), symmetric with a float32 scale an output, and their column sums."""
+    """Codes of a weight (K, N), symmetric with a float32 scale an output, packed for this CPU."""
 
-    _codes: Array
-    scale: Array
-    sums: Array
+    packed: PackedWeight
 
     @classmethod
     def of(cls, weight: Array) -> Int8Weight:
-        """Quantize a weight (inputs, outputs)."""
-        found = affine.quantize(weight, axis=1, symmetric=True)
-        sums = found.codes.sum(axis=0, dtype=np.int32)
-        return cls(found.codes, found.scale.astype(np.float32), sums)
+        """Quantize and pack a weight (inputs, outputs)."""
+        values = checked_values(weight, "a weight to quantize")
+        return cls(prepack(np.ascontiguousarray(values, np.float32)))
+
+    @property
+    def scale(self) -> Array:
+        """One scale an output."""
+        return self.packed.scales
 
     def codes(self) -> Array:
-        """Return the codes, int8, (K, N)."""
-        return self._codes
+        """Return the codes, int8, (K, N): read back by multiplying the identity."""
+        K, N = self.packed.shape
+        codes = np.empty((K, N), np.int8)
+        for first in range(0, K, _ROWS):
+            rows = np.zeros((min(_ROWS, K - first), K), np.float32)
+            np.fill_diagonal(rows[:, first:], 1)
+            # A row of one 1 has the exact code for it, so a product is code x scale, rounded once.
+            values = quantized_linear(rows, self.packed)
+            codes[first : first + _ROWS] = np.rint(values / self.packed.scales)
+        return codes
 
     @property
     def inputs(self) -> int:
         """K."""
-        return int(self._codes.shape[0])
+        return int(self.packed.shape[0])
 
     @property
     def outputs(self) -> int:
         """N."""
-        return int(self._codes.shape[1])
+        return int(self.packed.shape[1])
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is kept."""
-        return self._codes.nbytes + self.scale.nbytes + self.sums.nbytes
+        """Bytes of all that is kept, the padding of the packed form included."""
+        return self.packed.nbytes
 
 
-def _sums(codes: Array, weight: Int8Weight) -> Array:
-    return get_backend().dispatch("int8_matmul", codes, weight.codes())
-
-
-def dynamic(rows: Array, weight: Int8Weight, bias: Array | None) -> Array:
-    """Return rows @ W + b, each row coded by its own largest magnitude."""
-    reach = np.abs(rows).max(axis=1, keepdims=True, initial=0.0)
-    scale = np.where(reach > 0, reach, 1).astype(np.float32) / np.float32(127)
-    codes = np.rint(rows / scale).clip(-127, 127).astype(np.int8)
-    result = _sums(codes, weight).astype(np.float32)
-    result *= scale
-    return _finished(result, weight, bias)
-
-
-def static(
-    rows: Array, weight: Int8Weight, bias: Array | None, scale: float, zero_point: int
+def multiply(
+    rows: Array, weight: Int8Weight, bias: Array | None, span: tuple[float, float] | None
 ) -> Array:
-    """Return rows @ W + b with one scale and zero point for all; what is beyond them saturates."""
-    codes = affine.codes_of(rows, scale, zero_point)
-    sums = _sums(codes, weight) - zero_point * weight.sums
-    return _finished(sums.astype(np.float32) * np.float32(scale), weight, bias)
-
-
-def _finished(result: Array, weight: Int8Weight, bias: Array | None) -> Array:
-    result *= weight.scale
-    if bias is not None:
-        result += bias
-    return result
+    """Return rows @ W + b; rows in codes of their own each, or all in those that cover `span`."""
+    if not len(rows):
+        return np.empty((0, weight.outputs), np.float32)
+    return quantized_linear(rows, weight.packed, bias, span=span)
