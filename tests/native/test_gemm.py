@@ -338,8 +338,20 @@ def test_small_products_are_not_packed():
 def _one_tile(a, b, c):
     one, zero = simd.like(c[0], 1.0), simd.like(c[0], 0.0)
     place = pointers.data(c)
+    # Rows and strides that LLVM can't know: with others, it would write the one tile for those.
     microkernel.multiply_tile(
-        14, 2, pointers.data(a), 1, 14, pointers.data(b), 32, a.size, place, 32, one, zero
+        c.size,
+        2,
+        pointers.data(a),
+        b.size,
+        c.size,
+        pointers.data(b),
+        32,
+        a.size,
+        place,
+        32,
+        one,
+        zero,
     )
 
 

@@ -23,9 +23,9 @@ from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.pointers import integer_from
 
 
-def _collect(address, ids):
+def _collect(address: int, ids: Any) -> None:
     for i in prange(ids.size):
-        ids[i] = integer_from(address)
+        ids[i] = integer_from(address)  # type: ignore[misc]
 
 
 _collected: Any = jit(parallel=True)(_collect)
