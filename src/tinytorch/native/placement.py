@@ -24,8 +24,8 @@ from tinytorch.native.gemm.pointers import integer_from
 
 
 def _collect(address: int, ids: Any) -> None:
-    for i in prange(ids.size):
-        ids[i] = integer_from(address)  # type: ignore[misc]
+    for i in prange(ids.size):  # type: ignore[misc]
+        ids[i] = integer_from(address)
 
 
 _collected: Any = jit(parallel=True)(_collect)
