@@ -23,8 +23,8 @@ from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.pointers import integer_from
 
 
-def _collect(address, ids):
-    for i in prange(ids.size):
+def _collect(address: int, ids: Any) -> None:
+    for i in prange(ids.size):  # type: ignore[misc]
         ids[i] = integer_from(address)
 
 
