@@ -68,6 +68,16 @@ def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
     return Run(lambda: (images.call(), weights.call()), note=f"{images.note}, {weights.note}")
 
 
+def quantized_linear(params: Params, x: Any, w: Any, b: Any) -> Run:
+    """Return the INT8 layer on a weight packed beforehand."""
+    from tinytorch.kernels import quantized
+
+    packed = quantized.prepack(w)
+    out = aligned_empty((x.shape[0], w.shape[1]), np.float32)
+    call = functools.partial(quantized.quantized_linear, x, packed, b, params["activation"], out)
+    return Run(call, note="packed weight")
+
+
 def float32(params: Params, *arrays: Any, variant: str) -> Run:
     """Return the float32 layer that an INT8 one is held against."""
     return of_op("linear", params, *arrays)
@@ -79,4 +89,5 @@ MAKERS |= {
     "program copy": copy,
     "quantized_linear float32": float32,
     "conv2d_backward": conv2d_backward,
+    "quantized_linear": quantized_linear,
 }

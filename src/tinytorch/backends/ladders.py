@@ -127,8 +127,11 @@ def _is_regular(size: Size) -> bool:
 
 
 def regular_sizes(op: Op) -> tuple[Size, ...]:
-    """Return the ladder sizes whose arrays are vectors or square matrices, by growing FLOPs."""
-    chosen = filter(_is_regular, op.ladder)
+    """Return the ladder sizes whose arrays are vectors or square matrices, by growing FLOPs.
+
+    All sizes, where an op has none of those.
+    """
+    chosen = tuple(filter(_is_regular, op.ladder)) or op.ladder
     return tuple(sorted(chosen, key=lambda size: op.flops(size.shapes)))
 
 

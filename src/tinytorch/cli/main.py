@@ -30,6 +30,7 @@ COMMANDS = (
     "ladder",
     "bench",
     "compare",
+    "profile",
     "roofline",
     "cache",
     "tune",
@@ -37,6 +38,7 @@ COMMANDS = (
     "doctor",
     "selftest",
     "warmup",
+    "embed",
 )
 
 

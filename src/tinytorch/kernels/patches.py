@@ -6,6 +6,8 @@ N images, C channels, H x W pixels; a kernel of kh x kw pixels fits oh x ow time
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tinytorch.errors import ShapeError
@@ -20,6 +22,15 @@ def _windows(x: Array, geometry: Geometry) -> Array:
         x = geometry.padded(x)
     view = np.lib.stride_tricks.sliding_window_view(x, geometry.kernel, (2, 3), writeable=True)
     return view[:, :, ::sh, ::sw].transpose(0, 1, 4, 5, 2, 3)
+
+
+def windows(x: Array, geometry: Geometry, border: float) -> Array:
+    """Return the windows of every channel as rows, (N C oh ow, kh kw), `border` around images."""
+    padded = geometry.padded(x, border)
+    view = np.lib.stride_tricks.sliding_window_view(padded, geometry.kernel, (2, 3))
+    (sh, sw), (kh, kw) = geometry.stride, geometry.kernel
+    strided = view[:, :, ::sh, ::sw]
+    return strided.reshape(math.prod(strided.shape[:4]), kh * kw)
 
 
 def im2col(x: Array, kernel_size: Pair, stride: Pair = 1, padding: Pair = 0) -> Array:

@@ -121,9 +121,9 @@ OP = Op(
     ),
     sizes=(
         _layer("one", (1, 1, 1, 1), (1, 1, 1, 1)),
-        _layer("empty-batch", (0, 2, 5, 5), (0, 3, 3, 3)),
+        _layer("empty-batch", (0, 2, 5, 8), (0, 3, 3, 3)),
         _layer("no-channels", (2, 0, 4, 4), (2, 3, 2, 2)),
-        _layer("gray", (3, 1, 12, 12), (3, 6, 5, 5)),
+        _layer("gray", (3, 1, 12, 14), (3, 6, 5, 5)),
         _layer("small-images", (5, 4, 9, 10), (5, 13, 5, 4)),
         _layer("odd", (2, 5, 9, 13), (2, 8, 4, 5)),
         _layer("many-pixels", (2, 1, 21, 20), (2, 3, 11, 7)),

@@ -7,7 +7,7 @@ N images, C channels, H x W pixels; a kernel of kh x kw pixels fits oh x ow time
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -69,6 +69,10 @@ class Geometry:
         ends = (i + sh * (oh - 1) + 1, j + sw * (ow - 1) + 1)
         return slice(starts[0], ends[0], sh), slice(starts[1], ends[1], sw)
 
+    def of_one(self) -> Geometry:
+        """Return the same windows over one channel of one image."""
+        return replace(self, images=(1, 1, *self.images[2:]))
+
     def padded(self, x: Array, value: float = 0) -> Array:
         """Return images with their border, filled with `value`."""
         (ph, pw), (h, w) = self.padding, self.images[2:]
@@ -86,3 +90,45 @@ class Geometry:
         for i in range(self.kernel[0]):
             for j in range(self.kernel[1]):
                 yield i, j, (slice(None), slice(None), *self.reached(i, j))
+
+
+def pooling(
+    x_shape: Shape, kernel_size: Pair, stride: Pair | None = None, padding: Pair = 0
+) -> Geometry:
+    """Return where a pooling's windows lie; without a stride, they lie side by side.
+
+    Raises ShapeError or InvalidValue, also for a border of more than half a window.
+    """
+    found = Geometry.of(x_shape, kernel_size, kernel_size if stride is None else stride, padding)
+    if any(2 * p > k for p, k in zip(found.padding, found.kernel, strict=True)):
+        raise InvalidValue(
+            f"padding must be at most half of the window, {found.kernel}, got {padding!r}"
+        )
+    return found
+
+
+def pooled_from(
+    dy_shape: Shape,
+    kernel_size: Pair,
+    stride: Pair | None = None,
+    padding: Pair = 0,
+    input_size: tuple[int, int] | None = None,
+) -> Geometry:
+    """Return the geometry of the pooling whose output has `dy_shape`.
+
+    `input_size` (H, W) says which of the images that give as many windows; by default the least.
+    """
+    kernel = pair(kernel_size, "kernel_size", 1)
+    step = kernel if stride is None else pair(stride, "stride", 1)
+    border = pair(padding, "padding", 0)
+    if len(dy_shape) != 4:
+        raise ShapeError(f"a pooling's gradient must be 4D, (N, C, oh, ow), got {dy_shape}")
+    least = [(dy_shape[2 + i] - 1) * step[i] + kernel[i] - 2 * border[i] for i in range(2)]
+    size = pair(least if input_size is None else input_size, "input_size", 1)
+    found = pooling((*dy_shape[:2], *size), kernel, step, border)
+    if found.output != tuple(dy_shape[2:]):
+        raise ShapeError(
+            f"images of {size[0]}x{size[1]} pixels have {found.output[0]}x{found.output[1]} "
+            f"windows, and the gradient's shape is {tuple(dy_shape)}"
+        )
+    return found

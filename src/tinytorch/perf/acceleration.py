@@ -19,12 +19,12 @@ from tinytorch.backends.builtin import NAIVE, NATIVE, NUMPY
 from tinytorch.core.tensor import Tensor, accepts_tensors
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName
 from tinytorch.kernels import codes, patches, registry
-from tinytorch.kernels.patches import Geometry, Pair
 from tinytorch.kernels.registry import Kernel
 from tinytorch.measure.caches import detect_caches
 from tinytorch.measure.roofline import practical_tile_size
 from tinytorch.native import threads
 from tinytorch.ops.spec import FLOATS, Array, Params, Shape
+from tinytorch.ops.windows import Geometry, Pair
 from tinytorch.perf.demonstration import final_performance_test
 from tinytorch.perf.workers import at_most, checked_workers, run_each
 
@@ -218,7 +218,7 @@ def col2im(
 def im2col_conv2d(
     x: Any, weight: Any, bias: Any = None, stride: Pair = 1, padding: Pair = 0
 ) -> Array:
-    """Return the convolution (cross-correlation) of images, a product of the current backend each.
+    """Return the convolution (cross-correlation) of images, as the current backend computes it.
 
     x (N, C, H, W), weight (O, C, kh, kw), bias (O,): the result is (N, O, oh, ow) in the dtype of
     x and weight together.
@@ -227,6 +227,12 @@ def im2col_conv2d(
     if weight.ndim != 4:
         raise ShapeError(
             f"a convolution's weight must be 4D, (out, in, height, width), got {weight.shape}"
+        )
+    if x.dtype.name in FLOATS and x.dtype == weight.dtype:
+        zeros = np.zeros(weight.shape[0], x.dtype)
+        added = zeros if bias is None else _numbers(bias).astype(x.dtype, copy=False)
+        return get_backend().dispatch(
+            "conv2d", x, weight, added, stride=_key(stride), padding=_key(padding)
         )
     geometry = Geometry.of(x.shape, weight.shape[2:], stride, padding)
     outputs, inputs = weight.shape[:2]
@@ -239,6 +245,11 @@ def im2col_conv2d(
     product = get_backend().dispatch("matmul", flat, patches.columns(x, geometry))
     result = product.reshape(x.shape[0], outputs, *geometry.output)
     return result if bias is None else _biased(result, _numbers(bias))
+
+
+def _key(value: Pair) -> Any:
+    """Return what may be a key of a table of choices: a list is none."""
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _biased(result: Array, bias: Array) -> Array:

@@ -19,11 +19,11 @@ def naive(dy, w, out=None, stride=1, padding=0, input_size=None):
         return result
     found = geometry(dy.shape, w.shape, **params)
     elements = w.reshape(len(w), found.patch).T.tolist()
-    pixels = dy.transpose(0, 2, 3, 1).reshape(-1, len(w)).tolist()
+    count = len(dy) * found.output[0] * found.output[1]
+    pixels = dy.transpose(0, 2, 3, 1).reshape(count, len(w)).tolist()
     patches = [
-        [float(sum(map(float.__mul__, pixel, element))) for element in elements]
-        for pixel in pixels
+        [float(sum(map(float.__mul__, pixel, element))) for element in elements] for pixel in pixels
     ]
-    cols = np.array(patches, np.float64).reshape(-1, found.patch)
+    cols = np.array(patches, np.float64).reshape(count, found.patch)
     result[...] = col2im(cols, found.images, found.kernel, stride, padding)
     return result

@@ -1,4 +1,4 @@
-"""Running tables of numbers: one compiled loop that deals shares out to threads, for every routine.
+"""Running tables of numbers: one loop that deals shares out to threads, for every routine.
 
 A routine is compiled once a data type and called by its address with (table, share, any address).
 """
@@ -9,44 +9,103 @@ import functools
 from typing import Any
 
 from tinytorch.native.codecache import c_function, jit, prange
-from tinytorch.native.conv import pixels
-from tinytorch.native.conv.fields import SIZE
-from tinytorch.native.gemm.pointers import at, call, data, types
+from tinytorch.native.conv import pixels, pools, weights
+from tinytorch.native.conv.fields import (
+    BIAS,
+    CHANNEL,
+    COLUMN,
+    IMAGE,
+    OTHER,
+    OUT,
+    ROOM,
+    ROW,
+    SIZE,
+    SOURCE,
+)
+from tinytorch.native.gemm.pointers import address, at, call, data, elements, types
 
 
 @jit
-def _tasks(address, tables, share):
+def _tasks(routine, tables, share):
     start = data(tables)
     for task in range(tables.shape[0]):
-        call(address, at(start, task * SIZE), share, start)
+        call(routine, at(start, task * SIZE), share, start)
 
 
-def _run(address, tables, shares):
+def _run(routine, tables, shares):
     """Run one share of every table, one after the other, on each of `shares` threads."""
     if shares == 1:
-        _tasks(address, tables, 0)
+        _tasks(routine, tables, 0)
     else:
         for share in prange(shares):
-            _tasks(address, tables, share)
+            _tasks(routine, tables, share)
+
+
+def _fill(tables, source, other, bias, out, room):
+    """Write addresses and strides into the tables; OUT holds bytes from the first element."""
+    for task in range(tables.shape[0]):
+        table = tables[task]
+        table[SOURCE] = address(source)
+        table[IMAGE] = elements(source, source.strides[0])
+        table[CHANNEL] = elements(source, source.strides[1])
+        table[ROW] = elements(source, source.strides[2])
+        table[COLUMN] = elements(source, source.strides[3])
+        table[OTHER] = address(other)
+        table[BIAS] = address(bias) if bias.size > 0 else 0
+        table[OUT] += address(out)
+        table[ROOM] = address(room)
+
+
+def _compiled(function: Any, signature: tuple[Any, ...], *, parallel: bool) -> Any:
+    compiled: Any = jit(parallel=parallel)(function)
+    compiled.compile(signature)
+    compiled.disable_compile()
+    return compiled
+
+
+_TABLES = types.Array(types.int64, 2, "C")
 
 
 @functools.cache
 def runner() -> Any:
-    """Return the compiled (address, tables, shares) -> None."""
-    compiled: Any = jit(parallel=True)(_run)
-    compiled.compile((types.int64, types.Array(types.int64, 2, "C"), types.int64))
-    compiled.disable_compile()
-    return compiled
+    """Return the compiled (routine, tables, shares) -> None."""
+    return _compiled(_run, (types.int64, _TABLES, types.int64), parallel=True)
+
+
+@functools.cache
+def filler(dtype: str) -> Any:
+    """Return the compiled (tables, source, other, bias, out, room) -> None for a data type."""
+    kind = getattr(types, dtype)
+    images = types.Array(kind, 4, "A", readonly=True)
+    signature = (
+        _TABLES,
+        images,
+        images,
+        types.Array(kind, 1, "A", readonly=True),
+        types.Array(kind, 4, "A"),
+        types.Array(types.uint8, 1, "A"),
+    )
+    return _compiled(_fill, signature, parallel=False)
+
+
+_SHARES = {
+    "pixels": pixels.share,
+    "weights": weights.share,
+    "max_pool2d": pools.largest,
+    "max_pool2d_gradient": pools.largest_gradient,
+    "avg_pool2d": pools.mean,
+    "avg_pool2d_gradient": pools.mean_gradient,
+}
 
 
 @functools.cache
 def _routine(name: str, dtype: str) -> Any:
     place = types.CPointer(getattr(types, dtype))
     signature = types.void(types.CPointer(types.int64), types.int64, place)
-    return c_function({"pixels": pixels.share}[name], signature)
+    return c_function(_SHARES[name], signature)
 
 
 def routine(name: str, dtype: str) -> int:
-    """Return the address of a routine for 'float32' or 'float64', compiled if need be."""
-    address: int = _routine(name, dtype).address
-    return address
+    """Return the address of a routine for a data type, compiled if need be."""
+    found: int = _routine(name, dtype).address
+    return found

@@ -24,8 +24,11 @@ FIELDS = (
     "BIAS", "RELU",
     # The result: its address and strides.
     "OUT", "OUT_IMAGE", "OUT_CHANNEL", "OUT_ROW", "OUT_COLUMN",
-    # Blocks: steps of the sum, rows of the result, panels of its columns; the grid of shares.
-    "DEPTH", "ROWS", "PANELS", "GRID_ROWS", "GRID_COLUMNS",
+    # Blocks: steps of the sum, panels of the result's columns, whether the other operand is packed
+    # anew with each; the grid of shares.
+    "DEPTH", "PANELS", "PACKS_OFTEN", "GRID_ROWS", "GRID_COLUMNS",
+    # Parts of the batch whose results are added up in the end.
+    "CHUNKS", "CHUNK_SIZE",
     # Room: its address, the bytes of one share, where in it packed operands and tables begin.
     "ROOM", "ROOM_SHARE", "ROOM_A", "ROOM_B", "ROOM_TILE", "ROOM_TABLE",
     # The addresses of compiled routines.
@@ -40,6 +43,6 @@ SIZE = len(FIELDS)
     PLANES, GROUP, IN_PLACE, LIMIT, OFFSETS, PATCH, PIXEL_ROWS, PIXEL_COLUMNS,
     OTHER, OTHER_IMAGE, OTHER_ROW, OTHER_OFFSETS, OUTPUTS, BIAS, RELU,
     OUT, OUT_IMAGE, OUT_CHANNEL, OUT_ROW, OUT_COLUMN,
-    DEPTH, ROWS, PANELS, GRID_ROWS, GRID_COLUMNS,
+    DEPTH, PANELS, PACKS_OFTEN, GRID_ROWS, GRID_COLUMNS, CHUNKS, CHUNK_SIZE,
     ROOM, ROOM_SHARE, ROOM_A, ROOM_B, ROOM_TILE, ROOM_TABLE, TILE, PACK,
 ) = range(SIZE)  # fmt: skip

@@ -25,7 +25,7 @@ from tinytorch.native.conv.fields import (
     PLANE_COLUMNS,
     PLANES,
 )
-from tinytorch.native.conv.places import copy_step, placed
+from tinytorch.native.conv.places import copy_step, placed, transpose_step
 from tinytorch.native.gemm.microkernel import LANES, NR
 from tinytorch.native.gemm.pointers import at
 
@@ -119,3 +119,30 @@ def _furthest(offsets, count):
     for i in range(count):
         furthest = max(furthest, offsets[i])
     return furthest
+
+
+@jit
+def _transpose_to_the_end(offsets, planes, run, target):
+    wide = NR(target[0])
+    for k in range(run[3]):
+        for i in range(wide):
+            target[k * wide + i] = planes[offsets[i] + run[0] + k]
+
+
+@jit
+def pack_elements(n, planes, j, table, target):
+    """Pack NR elements of the patches, from the j-th on, by all pixels of a description.
+
+    Writes up to a vector of steps more than it says.
+    """
+    wide, lanes = NR(target[0]), LANES(target[0])
+    offsets = at(placed(table, n[OFFSETS]), j)
+    furthest = _furthest(offsets, wide)
+    for r in range(table[0]):
+        run = at(table, HEAD + r * RUN)
+        source, into = at(planes, run[0]), at(target, run[1] * wide)
+        if n[IN_PLACE] != 0 and furthest + run[0] + run[3] + lanes > n[LIMIT]:
+            _transpose_to_the_end(offsets, planes, run, into)
+        else:
+            for k in range(0, run[3], lanes):
+                transpose_step(at(source, k), offsets, at(into, k * wide))

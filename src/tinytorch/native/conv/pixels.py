@@ -1,8 +1,9 @@
 """Results for every pixel of the output: weights times patches, block by block.
 
-out[o, pixel] = sum over k of weights[o, k] * patch[k, pixel] (+ bias[o]). Weights are packed once a
-share, patches block by block; the bias is one step more of the sum, with ones for a patch. A tile
-that lies in one image is written where it belongs at once; others are dealt out run by run.
+out[o, pixel] = sum over k of weights[o, k] * patch[k, pixel] (+ bias[o]). Patches are packed block
+by block, weights once a share, or with each block where they are many; the bias is one step more of
+the sum, with ones for a patch. A tile that lies in one image is written where it belongs at once;
+others are dealt out run by run.
 
 Letters: i counts outputs (rows), j pixels (columns), k elements of a patch.
 """
@@ -13,6 +14,7 @@ from tinytorch.native.codecache import jit
 from tinytorch.native.conv.fields import (
     BATCH,
     BIAS,
+    CHANNELS,
     DEPTH,
     GRID_COLUMNS,
     GRID_ROWS,
@@ -25,12 +27,16 @@ from tinytorch.native.conv.fields import (
     OUT_CHANNEL,
     OUT_COLUMN,
     OUT_IMAGE,
+    OUT_ROW,
     OUTPUTS,
     PACK,
+    PACKS_OFTEN,
     PANELS,
     PATCH,
     PIXEL_COLUMNS,
     PIXEL_ROWS,
+    PLANE_COLUMNS,
+    PLANE_ROWS,
     PLANES,
     RELU,
     ROOM,
@@ -39,7 +45,6 @@ from tinytorch.native.conv.fields import (
     ROOM_SHARE,
     ROOM_TABLE,
     ROOM_TILE,
-    ROWS,
     SOURCE,
     TILE,
 )
@@ -69,25 +74,31 @@ def _gather_weights(n, i, rows, k, depth, target):
 
 
 @jit
-def _pack_weights(n, first, last, room):
+def _pack_weights(n, i, rows, k, depth, panel):
+    """Pack `rows` rows from the i-th on, `depth` steps from the k-th on, as one panel."""
+    high = MR(panel[0])
+    real = min(depth, n[PATCH] - k)
+    if n[OTHER_OFFSETS] != 0:
+        _gather_weights(n, i, rows, k, real, panel)
+    else:
+        start = at(placed(panel, n[OTHER]), i * n[OTHER_ROW] + k)
+        call(n[PACK], start, n[OTHER_ROW], 1, rows, real, panel, 0)
+    if real < depth:
+        bias = at(placed(panel, n[BIAS]), i)
+        for r in range(rows):
+            panel[real * high + r] = bias[r]
+
+
+@jit
+def _pack_all_weights(n, first, last, room):
     """Pack rows `first` to `last`, one block of depth after the other."""
     high = MR(room[0])
     tall = (last - first + high - 1) // high * high
     for k in range(0, _steps(n), n[DEPTH]):
         depth = min(n[DEPTH], _steps(n) - k)
-        real = min(depth, n[PATCH] - k)
         for i in range(first, last, high):
-            rows = min(high, last - i)
             panel = at(room, k * tall + (i - first) * depth)
-            if n[OTHER_OFFSETS] != 0:
-                _gather_weights(n, i, rows, k, real, panel)
-            else:
-                start = at(placed(room, n[OTHER]), i * n[OTHER_ROW] + k)
-                call(n[PACK], start, n[OTHER_ROW], 1, rows, real, panel, 0)
-            if real < depth:
-                bias = at(placed(room, n[BIAS]), i)
-                for r in range(rows):
-                    panel[real * high + r] = bias[r]
+            _pack_weights(n, i, min(high, last - i), k, depth, panel)
 
 
 @jit
@@ -134,34 +145,34 @@ def _tile(n, a, b, out, rows, table, tile, k, depth):
 
 
 @jit
-def _block(n, a, b, first, last, panels, stride, tables, tile, out, k, depth):
-    """Multiply packed rows `first` to `last` by packed panels into the images at `out`."""
+def _block(n, a, b, rows, panels, tables, tile, out, k, depth):
+    """Multiply weights by packed panels into the images at `out`.
+
+    `rows` are the first and the one behind the last; `a` holds them packed, or one panel's room.
+    """
     high, wide = MR(tile[0]), NR(tile[0])
-    for top in range(first, last, n[ROWS]):
-        bottom = min(last, top + n[ROWS])
+    first, last = rows
+    stride = HEAD + RUN * wide
+    for i in range(first, last, high):
+        count = min(high, last - i)
+        panel = at(a, (i - first) * depth)
+        if n[PACKS_OFTEN] != 0:
+            panel = a
+            _pack_weights(n, i, count, k, depth, panel)
+        place = at(out, i * n[OUT_CHANNEL])
         for p in range(panels):
-            for i in range(top, bottom, high):
-                _tile(
-                    n,
-                    at(a, (i - first) * depth),
-                    at(b, p * wide * depth),
-                    at(out, i * n[OUT_CHANNEL]),
-                    min(high, last - i),
-                    at(tables, p * stride),
-                    tile,
-                    k,
-                    depth,
-                )
+            right = at(b, p * wide * depth)
+            _tile(n, panel, right, place, count, at(tables, p * stride), tile, k, depth)
 
 
 @jit
-def _panels(n, planes, begin, end, pixels, i0, i1, room, out):
-    """Compute panels `begin` to `end` of a group of `pixels` pixels, for rows i0 to i1."""
+def _panels(n, planes, begin, end, pixels, rows, room, out):
+    """Compute panels `begin` to `end` of a group of `pixels` pixels, for some rows."""
     wide, high = NR(planes[0]), MR(planes[0])
     a, b = placed(planes, room + n[ROOM_A]), placed(planes, room + n[ROOM_B])
     tile, tables = placed(planes, room + n[ROOM_TILE]), placed(n, room + n[ROOM_TABLE])
     stride = HEAD + RUN * wide
-    tall = (i1 - i0 + high - 1) // high * high
+    tall = (rows[1] - rows[0] + high - 1) // high * high
     for block in range(begin, end, n[PANELS]):
         count = min(n[PANELS], end - block)
         for p in range(count):
@@ -172,7 +183,41 @@ def _panels(n, planes, begin, end, pixels, i0, i1, room, out):
             for p in range(count):
                 place = at(b, p * wide * depth)
                 pack_panel(n, planes, k, depth, at(tables, p * stride), place)
-            _block(n, at(a, k * tall), b, i0, i1, count, stride, tables, tile, out, k, depth)
+            packed = a if n[PACKS_OFTEN] != 0 else at(a, k * tall)
+            _block(n, packed, b, rows, count, tables, tile, out, k, depth)
+
+
+@jit
+def _lay_out(n, image, begin, end, planes):
+    """Lay out what the pixels `begin` to `end` of a group need, which begins with `image`."""
+    pixels = n[PIXEL_ROWS] * n[PIXEL_COLUMNS]
+    first, last = begin // pixels, (end - 1) // pixels
+    rows = 0, n[PLANE_ROWS]
+    if first == last:
+        across = n[PLANE_COLUMNS] if n[PIXEL_ROWS] == 1 else n[PIXEL_COLUMNS]
+        top = (begin - first * pixels) // across
+        bottom = (end - 1 - first * pixels) // across
+        rows = top, bottom + 1 + n[PLANE_ROWS] - pixels // across
+    target = at(planes, first * n[PLANES])
+    lay_out(n, image + first, last - first + 1, (0, n[CHANNELS]), rows, target)
+
+
+@jit
+def _no_sum(n, rows, kind):
+    """Write zeros to the pixels that no element of the kernel meets."""
+    whole = placed(kind, n[OUT])
+    for image in range(n[BATCH]):
+        for i in range(rows[0], rows[1]):
+            for y in range(n[PIXEL_ROWS]):
+                place = at(whole, image * n[OUT_IMAGE] + i * n[OUT_CHANNEL] + y * n[OUT_ROW])
+                for x in range(n[PIXEL_COLUMNS]):
+                    place[x * n[OUT_COLUMN]] = 0
+
+
+@jit
+def _part(number, tiles, parts, size, limit):
+    """Return the rows of the `number`-th of equal parts, each of whole tiles."""
+    return number * tiles // parts * size, min(limit, (number + 1) * tiles // parts * size)
 
 
 def share(n, number, kind):
@@ -180,19 +225,22 @@ def share(n, number, kind):
     wide, high = NR(kind[0]), MR(kind[0])
     across = n[GRID_COLUMNS]
     gi, gj = number // across, number % across
-    tiles = (n[OUTPUTS] + high - 1) // high
-    i0 = gi * tiles // n[GRID_ROWS] * high
-    i1 = min(n[OUTPUTS], (gi + 1) * tiles // n[GRID_ROWS] * high)
+    if _steps(n) == 0:
+        parts = n[GRID_ROWS] * across
+        _no_sum(n, _part(number, n[OUTPUTS], parts, 1, n[OUTPUTS]), kind)
+        return
+    rows = _part(gi, (n[OUTPUTS] + high - 1) // high, n[GRID_ROWS], high, n[OUTPUTS])
     pixels = n[PIXEL_ROWS] * n[PIXEL_COLUMNS]
     of_group = (n[GROUP] * pixels + wide - 1) // wide
     groups = (n[BATCH] + n[GROUP] - 1) // n[GROUP]
     rest = (n[BATCH] - (groups - 1) * n[GROUP]) * pixels
     total = (groups - 1) * of_group + (rest + wide - 1) // wide
     p, end = gj * total // across, (gj + 1) * total // across
-    if p >= end or i0 >= i1:
+    if p >= end or rows[0] >= rows[1]:
         return
     room = n[ROOM] + number * n[ROOM_SHARE]
-    _pack_weights(n, i0, i1, placed(kind, room + n[ROOM_A]))
+    if n[PACKS_OFTEN] == 0:
+        _pack_all_weights(n, rows[0], rows[1], placed(kind, room + n[ROOM_A]))
     while p < end:
         group = p // of_group
         image = group * n[GROUP]
@@ -201,8 +249,7 @@ def share(n, number, kind):
         planes = placed(kind, n[SOURCE])
         if n[IN_PLACE] == 0:
             planes = placed(kind, room)
-            met = begin * wide // pixels, (min(stop * wide, inside) - 1) // pixels
-            lay_out(n, image + met[0], met[1] - met[0] + 1, at(planes, met[0] * n[PLANES]))
+            _lay_out(n, image, begin * wide, min(stop * wide, inside), planes)
         out = at(placed(kind, n[OUT]), image * n[OUT_IMAGE])
-        _panels(n, planes, begin, stop, inside, i0, i1, room, out)
+        _panels(n, planes, begin, stop, inside, rows, room, out)
         p = group * of_group + stop

@@ -10,7 +10,6 @@ from __future__ import annotations
 from tinytorch.native.codecache import jit
 from tinytorch.native.conv.fields import (
     CHANNEL,
-    CHANNELS,
     COLUMN,
     HEIGHT,
     IMAGE,
@@ -44,19 +43,22 @@ def _row(source, step, target, first, last):
     if step == 1:
         for i in range(first, last):
             target[i] = source[i]
+    elif step == 2:
+        for i in range(first, last):
+            target[i] = source[i * 2]
     else:
         for i in range(first, last):
             target[i] = source[i * step]
 
 
 @jit
-def _plane(n, source, a, b, target):
-    """Lay out one channel's plane of remainders (a, b)."""
-    rows, columns = n[PLANE_ROWS], n[PLANE_COLUMNS]
+def _plane(n, source, a, b, rows, target):
+    """Lay out some rows of one channel's plane of remainders (a, b)."""
+    columns = n[PLANE_COLUMNS]
     begin = min(max(0, -((b - n[LEFT]) // n[STEP_X])), columns)
     end = max(begin, min(columns, (n[WIDTH] - 1 + n[LEFT] - b) // n[STEP_X] + 1))
     start = (b - n[LEFT]) * n[COLUMN]
-    for q in range(rows):
+    for q in range(rows[0], rows[1]):
         y = q * n[STEP_Y] + a - n[TOP]
         row = at(target, q * columns)
         if y < 0 or y >= n[HEIGHT]:
@@ -68,16 +70,21 @@ def _plane(n, source, a, b, target):
 
 
 @jit
-def lay_out(n, first, count, target):
-    """Lay out `count` images from the `first` on, and a little room of zeros behind the last."""
+def lay_out(n, first, count, channels, rows, target):
+    """Lay out `count` images from the `first` on, and a little room of zeros behind the last.
+
+    `channels` and `rows` are the first to be laid out and the one behind the last; the others' room
+    is left alone.
+    """
     whole = placed(target, n[SOURCE])
     plane = n[PLANE_ROWS] * n[PLANE_COLUMNS]
     for i in range(count):
-        place = at(target, i * n[PLANES])
-        for c in range(n[CHANNELS]):
+        place = at(target, i * n[PLANES] + channels[0] * n[PHASES_Y] * n[PHASES_X] * plane)
+        for c in range(channels[0], channels[1]):
             source = at(whole, (first + i) * n[IMAGE] + c * n[CHANNEL])
             for a in range(n[PHASES_Y]):
                 for b in range(n[PHASES_X]):
-                    _plane(n, source, a, b, place)
+                    _plane(n, source, a, b, rows, place)
                     place = at(place, plane)
-    _zero(at(target, count * n[PLANES]), 0, 2 * NR(target[0]))
+        if i + 1 == count:
+            _zero(place, 0, 2 * NR(target[0]))

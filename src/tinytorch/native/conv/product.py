@@ -1,56 +1,67 @@
-"""Convolutions from Python, on ndarrays. The caller has checked shapes and types."""
+"""Running a planned convolution on ndarrays. The caller has checked shapes and types."""
 
 from __future__ import annotations
 
+import functools
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.native import threads
-from tinytorch.native.conv import driver, fields, plan
-from tinytorch.native.conv.plan import Window
-from tinytorch.native.gemm.plan import CacheBytes
+from tinytorch.native.conv import driver, pools
+from tinytorch.native.conv.plan import Task
 from tinytorch.native.gemm.product import _ROOM
 
 Array = NDArray[Any]
-_P = fields.PLACE
+
+_BYTES = np.dtype(np.uint8)
 
 
-def _address(array: Array) -> int:
-    return int(array.__array_interface__["data"][0])
+@dataclass(frozen=True)
+class _Compiled:
+    """What is compiled for one data type and routine, and what stands for an absent bias."""
+
+    fill: Any
+    run: Any
+    routine: int
+    no_bias: Array
 
 
-def _source(tables: Array, array: Array) -> None:
-    tables[:, _P["SOURCE"]] = _address(array)
-    item = array.itemsize
-    for name, stride in zip(("IMAGE", "CHANNEL", "ROW", "COLUMN"), array.strides, strict=True):
-        tables[:, _P[name]] = stride // item
+@functools.cache
+def _compiled(dtype: str, routine: str) -> _Compiled:
+    return _Compiled(
+        driver.filler(dtype),
+        driver.runner(),
+        driver.routine(routine, dtype),
+        np.empty(0, dtype),
+    )
 
 
-def _go(routine: str, task: plan.Task, tables: Array, dtype: Any) -> None:
-    room = _ROOM.rows(1, task.room_bytes // dtype.itemsize, dtype)
-    tables[:, _P["ROOM"]] = _address(room)
-    driver.runner()(driver.routine(routine, dtype.name), tables, task.shares)
+def run(task: Task, source: Array, other: Array, out: Array, bias: Array | None = None) -> None:
+    """Write the result of a plan: `source` are the images that patches are gathered from.
 
-
-def forward(
-    arrays: tuple[Array, Array, Array],
-    out: Array,
-    window: Window,
-    caches: CacheBytes,
-    *,
-    relu: bool,
-) -> None:
-    """Write the convolution of `arrays` (images, weights, bias), with relu if asked, to `out`.
-
-    Weights, bias and `out` are C-contiguous; `out` has elements.
+    `other` (weights, or the output's gradient), `bias` and `out` are C-contiguous; `out` has
+    elements.
     """
-    x, w, b = arrays
-    count = threads.get_num_threads()
-    task = plan.forward(window, x.dtype.name, caches, count, relu, x.flags.c_contiguous)
+    compiled = _compiled(task.dtype, task.routine)
     tables = task.numbers.copy()
-    _source(tables, x)
-    tables[:, _P["OTHER"]] = _address(w)
-    tables[:, _P["BIAS"]] = _address(b)
-    tables[:, _P["OUT"]] = _address(out)
-    _go("pixels", task, tables, x.dtype)
+    size = -(-task.room_bytes // 64) * 64
+    parts = task.chunks * out.nbytes if task.chunks > 1 else 0
+    room = _ROOM.rows(1, size + parts, _BYTES)[0]
+    target = out
+    if parts:
+        results = room[size:].view(out.dtype).reshape(task.chunks, *out.shape)
+        target = results[0]
+    compiled.fill(tables, source, other, compiled.no_bias if bias is None else bias, target, room)
+    compiled.run(compiled.routine, tables, task.shares)
+    if parts:
+        np.add.reduce(results, axis=0, out=out)
+
+
+def run_table(routine: str, dtype: Any, numbers: dict[str, int], shares: int) -> None:
+    """Run a pooling's table of numbers, with room of ROOM_SHARE bytes a share added."""
+    room = _ROOM.rows(1, shares * numbers["ROOM_SHARE"], _BYTES)[0]
+    numbers["ROOM"] = int(room.__array_interface__["data"][0])
+    table = np.array([[numbers[name] for name in pools.FIELDS]], np.int64)
+    driver.runner()(driver.routine(routine, dtype.name), table, shares)
