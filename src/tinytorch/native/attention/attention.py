@@ -24,7 +24,7 @@ from tinytorch.native.gemm.product import _ROOM
 Array = NDArray[Any]
 
 # Multiply-adds below which waking the threads costs more than they bring.
-WORTH_SHARING = 1 << 18
+WORTH_SHARING = 1 << 20
 # Queries in a group, in register tiles; keys in a block.
 TILES, BLOCK = 4, 256
 # The same for the gradient, the queries as a number that is rounded down to whole tiles.
@@ -48,11 +48,27 @@ class Options:
     logsumexp: Array | None = None
 
 
+@dataclass(frozen=True)
+class _Compiled:
+    """What is compiled for one data type, its tile, and what stands for absent logarithms."""
+
+    tile: Tile
+    addresses: Array
+    forward: Any
+    no_logs: Array
+
+
 @functools.cache
-def _addresses(char: str) -> Array:
+def _compiled(char: str) -> _Compiled:
+    # NOTE: by the dtype's letter, for NumPy takes microseconds to spell out its name.
     name = np.dtype(char).name
     tile, pack, _ = routines.addresses(name)
-    return np.array([scores.address(name), tile, pack])
+    return _Compiled(
+        tile_shape(name),
+        np.array([scores.address(name), tile, pack]),
+        entries.attention(name),
+        np.zeros(1, char),
+    )
 
 
 def _up(count: int, step: int) -> int:
@@ -72,26 +88,33 @@ def _room_size(d: int, e: int, Tk: int, tile: Tile, group: int, block: int) -> i
     )
 
 
+_Axes = tuple[tuple[int, ...], tuple[int, ...], int]
+
+
 @functools.lru_cache(maxsize=1024)
-def _offsets(batch: tuple[int, ...], places: tuple[tuple[tuple[int, int], ...], ...]) -> Array:
+def _offsets(batch: tuple[int, ...], *arrays: _Axes) -> Array:
     """Return, for each array, the elements from its first matrix to that of each job.
 
-    `places` are, for each array, the length and stride (in elements) of each of its batch axes.
+    `arrays` are, for each, the lengths and strides of its axes, and how many of these are batch's.
     """
-    offsets = np.zeros((len(places), *batch), np.int64)
-    for row, axes in zip(offsets, places, strict=True):
-        for axis, (count, stride) in enumerate(reversed(axes)):
+    offsets = np.zeros((len(arrays), *batch), np.int64)
+    for row, (lengths, strides, item) in zip(offsets, arrays, strict=True):
+        for axis, (count, stride) in enumerate(
+            zip(reversed(lengths), reversed(strides), strict=True)
+        ):
             if count > 1:
-                row += (np.arange(count) * stride).reshape(-1, *(1,) * axis)
-    return offsets.reshape(len(places), -1)
+                steps = np.arange(count) * (stride // item)
+                row += steps.reshape(-1, *(1,) * axis)
+    return offsets.reshape(len(arrays), -1)
 
 
-def _places(array: Array, own: int = 2) -> tuple[tuple[int, int], ...]:
-    """Return the batch axes of an array as `_offsets` takes them; its last `own` are not."""
-    item = array.itemsize
-    return tuple(
-        (n, s // item) for n, s in zip(array.shape[:-own], array.strides[:-own], strict=True)
-    )
+def _axes(array: Array) -> _Axes:
+    """Return the batch axes of an array of matrices as `_offsets` takes them."""
+    return array.shape[:-2], array.strides[:-2], array.itemsize
+
+
+def _axes_of_logs(logs: Array) -> _Axes:
+    return logs.shape[:-1], logs.strides[:-1], logs.itemsize
 
 
 def _first(array: Array) -> Array:
@@ -108,11 +131,7 @@ def _spread(mask: Array, sizes: tuple[int, int]) -> Array:
 
 
 _NO_MASK = np.ones((1, 1), np.uint8)
-
-
-@functools.cache
-def _no_logs(char: str) -> Array:
-    return np.zeros(1, char)
+_NO_AXES: _Axes = ((), (), 1)
 
 
 def attention(q: Array, k: Array, v: Array, out: Array, options: Options) -> None:
@@ -125,9 +144,15 @@ def attention(q: Array, k: Array, v: Array, out: Array, options: Options) -> Non
     Tq, Tk = q.shape[-2], k.shape[-2]
     logs = options.logsumexp
     mask = _NO_MASK if options.mask is None else _spread(options.mask, (Tq, Tk)).view(np.uint8)
-    places = [_places(array) for array in (q, k, v, out, mask)]
-    places.append(() if logs is None else _places(logs, 1))
-    offsets = _offsets(out.shape[:-2], tuple(places))
+    offsets = _offsets(
+        out.shape[:-2],
+        _axes(q),
+        _axes(k),
+        _axes(v),
+        _axes(out),
+        _axes(mask),
+        _NO_AXES if logs is None else _axes_of_logs(logs),
+    )
     lengths = np.array([[Tq], [Tk]])
     if options.lengths is not None:
         keys = np.repeat(options.lengths, offsets.shape[1] // max(1, options.lengths.size))
@@ -160,26 +185,45 @@ def ragged(
 def _run(arrays: tuple[Array, ...], offsets: Array, lengths: Array, options: Options) -> None:
     """Compute all jobs; `arrays` are 2-D views from the first number of q, k, v, out and mask."""
     q, _, v, out, _ = arrays
-    logs = _no_logs(out.dtype.char) if options.logsumexp is None else options.logsumexp.reshape(-1)
-    d, e = q.shape[-1], v.shape[-1]
-    most = int(lengths[1].max())
-    tile = tile_shape(out.dtype)
-    group = TILES * tile.rows
-    block = _up(BLOCK, tile.columns)
-    pairs = int(np.dot(lengths[0], lengths[1])) * (offsets.shape[1] // lengths.shape[1])
-    shares = threads.get_num_threads() if pairs * (d + e) >= WORTH_SHARING else 1
-    size = _room_size(d, e, most, tile, group, block)
-    flags = (options.causal, options.mask is not None, options.logsumexp is not None)
-    entries.attention(out.dtype.name)(
+    compiled = _compiled(out.dtype.char)
+    logs = compiled.no_logs if options.logsumexp is None else options.logsumexp.reshape(-1)
+    most, pairs = int(lengths[1, 0]), int(lengths[0, 0] * lengths[1, 0]) * offsets.shape[1]
+    if lengths.shape[1] > 1:
+        most, pairs = int(lengths[1].max()), int(np.dot(lengths[0], lengths[1]))
+    cut = _cut(out.dtype.char, q.shape[-1], v.shape[-1], most)
+    shares = threads.get_num_threads() if pairs * (cut.d + cut.e) >= WORTH_SHARING else 1
+    flags = options.causal, options.mask is not None, options.logsumexp is not None
+    compiled.forward(
         *arrays,
         logs,
         offsets,
         lengths,
-        (d, e, group, block, *map(int, flags)),
-        options.scale * math.log2(math.e),
-        _addresses(out.dtype.char),
-        _ROOM.rows(shares, size, out.dtype),
+        (cut.d, cut.e, cut.group, cut.block, *map(int, flags)),
+        options.scale * _LOG2_E,
+        compiled.addresses,
+        _ROOM.rows(shares, cut.room, out.dtype),
     )
+
+
+_LOG2_E = math.log2(math.e)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """How jobs are cut, and the numbers that a thread's room must hold."""
+
+    d: int
+    e: int
+    group: int
+    block: int
+    room: int
+
+
+@functools.lru_cache(maxsize=1024)
+def _cut(char: str, d: int, e: int, most_keys: int) -> _Cut:
+    tile = _compiled(char).tile
+    group, block = TILES * tile.rows, _up(BLOCK, tile.columns)
+    return _Cut(d, e, group, block, _room_size(d, e, most_keys, tile, group, block))
 
 
 def _gradient_room(d: int, e: int, Tk: int, tile: Tile, group: int, block: int) -> int:
@@ -205,10 +249,11 @@ def gradient(
     Tq, Tk, d, e = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
     mask = _NO_MASK if options.mask is None else _spread(options.mask, (Tq, Tk)).view(np.uint8)
     arrays = (q, k, v, out, dout, mask)
-    places = [*map(_places, arrays), _places(logs, 1), *map(_places, outputs)]
-    offsets = _offsets(q.shape[:-2], tuple(places))
+    axes = (*map(_axes, arrays), _axes_of_logs(logs), *map(_axes, outputs))
+    offsets = _offsets(q.shape[:-2], *axes)
     lengths = np.array([[Tq], [Tk]])
-    tile = tile_shape(out.dtype)
+    compiled = _compiled(out.dtype.char)
+    tile = compiled.tile
     group = max(1, GRADIENT_QUERIES // tile.rows) * tile.rows
     block = _up(GRADIENT_BLOCK, tile.columns)
     jobs = offsets.shape[1]
@@ -224,6 +269,6 @@ def gradient(
         lengths,
         (d, e, group, block, int(options.causal), int(options.mask is not None)),
         options.scale,
-        _addresses(out.dtype.char),
+        compiled.addresses,
         _ROOM.rows(shares, size, out.dtype),
     )
