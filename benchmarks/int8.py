@@ -1,12 +1,12 @@
 """INT8 linear layers beside our float32 ones, and beside dynamic INT8 of other engines.
 
 `python benchmarks/int8.py [--quick] [--peer-python PATH] [--activation none gelu] [--weights ...]`.
-Rows become codes in the call (dynamic, a scale a row); weights are packed beforehand. Every layer is
-checked against float32, then all take turns; a peer runs in a process of its own under PATH, an
-interpreter that has onnx, onnxruntime and torch. Prints, for each size, billions of multiply-adds a
-second, and our speed over each other's, by medians; then geometric means.
+Rows become codes in the call (dynamic, a scale a row); weights are packed beforehand. Every layer
+is checked against float32, then all take turns; a peer runs in a process of its own under PATH, an
+interpreter that has onnx, onnxruntime and torch. Prints, for each size, billions of multiply-adds
+a second, and our speed over each other's, by medians; then geometric means.
 
-The INT8 peak is that of the CPU's dot product in registers, with nothing else (measure/int8_peak.py).
+The INT8 peak is the register tile's, with nothing else done (measure/int8_peak.py).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from int8_peer import LAYERS, _samples
 
 from tinytorch.kernels import registry
 from tinytorch.kernels.quantized import prepack, quantized_linear
-from tinytorch.native import threads
 from tinytorch.measure.int8_peak import measure_peak
+from tinytorch.native import threads
 
 Turn = Callable[[float], list[float]]
 

@@ -1,7 +1,7 @@
 """A peer's dynamic INT8 linear, in a process of its own, run when told to: see int8.py.
 
-Reads one JSON object a line: {"setup": {...}} makes the layer from .npy files and answers with its
-largest difference from the float32 result; {"run": seconds} answers with samples, in seconds a call.
+Reads one JSON object a line: {"setup": {...}} makes the layer from .npy files and answers with
+its largest difference from the float32 result; {"run": seconds} answers with samples, in seconds.
 """
 
 from __future__ import annotations
