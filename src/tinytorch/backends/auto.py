@@ -18,6 +18,7 @@ from tinytorch.ops.spec import Array, Params
 
 UNTUNED_ORDER = (
     "library",
+    "packed",
     "parallel",
     "tiled",
     "fused",
