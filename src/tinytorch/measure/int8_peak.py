@@ -1,4 +1,4 @@
-"""The peak of INT8 multiply-adds: the register tile alone, its operands staying in the first cache.
+"""The peak of INT8 multiply-adds: the register tile alone, on operands in the first cache.
 
 Beside it nothing is done: no rows are quantised, no sums scaled or stored but the tile's own. It is
 the ceiling for a product of codes as peak FLOP/s is for one of floats, and depends on the dot that

@@ -95,6 +95,28 @@ def _settling(to_float: bool) -> Any:
 _settle_floats, _settle_integers = _settling(True), _settling(False)
 
 
+@intrinsic
+def _put_rows(typing_context, tile, rows, out, out_row):
+    """Write the rows of a tile, whole vectors, to `out`, `out_row` numbers from row to row."""
+    if not isinstance(out, types.CPointer) or tile != out:
+        return None
+
+    def generate(context, builder, signature, args):
+        writer = _Settler(builder, False)
+        with cgutils.for_range(builder, args[1]) as loop:
+            source = builder.mul(loop.index, _LONG(_VECTORS * writer.lanes))
+            target = builder.mul(loop.index, args[3])
+            for v in range(_VECTORS):
+                offset = _LONG(v * writer.lanes)
+                # The bits, whatever they are.
+                value = writer.load(args[0], builder.add(source, offset), writer.integers)
+                place = builder.gep(args[2], [builder.add(target, offset)])
+                builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(tile, types.int64, out, types.int64), generate
+
+
 @jit
 def _activate(values, count, activation):
     if activation == 1:
@@ -112,9 +134,7 @@ def _activate(values, count, activation):
 @jit
 def _put(tile, tile_row, rows, width, out, out_row, out_column):
     if out_column == 1 and width == tile_row:
-        for i in range(rows):
-            for j in range(tile_row):
-                out[i * out_row + j] = tile[i * tile_row + j]
+        _put_rows(tile, rows, out, out_row)
     else:
         for i in range(rows):
             for j in range(width):

@@ -7,8 +7,8 @@ epilogue reads from the nearest cache.
 
 maddubs is a loop of its own. The sum of a whole record, 4 groups, is kept in int16 and widened
 once: 5 multiplying instructions for what would take 8. That is exact wherever the sum fits, and
-packing proves it from the weights. An activation is 0 … 127, so with P the sum of a lane's positive weights
-and N of its negative ones, the sum lies in [127 N, 127 P]:
+packing proves it from the weights. An activation is 0 … 127, so with P the sum of a lane's positive
+weights and N of its negative ones, the sum lies in [127 N, 127 P]:
 
 - PLAIN: that is inside int16 as it is;
 - CENTRED: 127 (P - N) < 2^16, so it is inside int16 once a constant is added, its centre. Sums wrap
