@@ -57,7 +57,8 @@ def _output_shape(
     padding: Pair = 0,
     input_size: tuple[int, int] | None = None,
 ) -> Shape:
-    return geometry(*shapes, stride, padding, input_size).images
+    dy, w = shapes
+    return geometry(dy, w, stride, padding, input_size).images
 
 
 def _flops(

@@ -25,8 +25,8 @@ FIELDS = (
     # The result: its address and strides.
     "OUT", "OUT_IMAGE", "OUT_CHANNEL", "OUT_ROW", "OUT_COLUMN",
     # Blocks: steps of the sum, panels of the result's columns, whether the other operand is packed
-    # anew with each; the grid of shares.
-    "DEPTH", "PANELS", "PACKS_OFTEN", "GRID_ROWS", "GRID_COLUMNS",
+    # anew with each, whether patches are read where they lie; the grid of shares.
+    "DEPTH", "PANELS", "PACKS_OFTEN", "DIRECT", "GRID_ROWS", "GRID_COLUMNS",
     # Parts of the batch whose results are added up in the end.
     "CHUNKS", "CHUNK_SIZE",
     # Room: its address, the bytes of one share, where in it packed operands and tables begin.
@@ -43,6 +43,6 @@ SIZE = len(FIELDS)
     PLANES, GROUP, IN_PLACE, LIMIT, OFFSETS, PATCH, PIXEL_ROWS, PIXEL_COLUMNS,
     OTHER, OTHER_IMAGE, OTHER_ROW, OTHER_OFFSETS, OUTPUTS, BIAS, RELU,
     OUT, OUT_IMAGE, OUT_CHANNEL, OUT_ROW, OUT_COLUMN,
-    DEPTH, PANELS, PACKS_OFTEN, GRID_ROWS, GRID_COLUMNS, CHUNKS, CHUNK_SIZE,
+    DEPTH, PANELS, PACKS_OFTEN, DIRECT, GRID_ROWS, GRID_COLUMNS, CHUNKS, CHUNK_SIZE,
     ROOM, ROOM_SHARE, ROOM_A, ROOM_B, ROOM_TILE, ROOM_TABLE, TILE, PACK,
 ) = range(SIZE)  # fmt: skip

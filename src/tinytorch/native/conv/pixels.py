@@ -11,15 +11,18 @@ Letters: i counts outputs (rows), j pixels (columns), k elements of a patch.
 from __future__ import annotations
 
 from tinytorch.native.codecache import jit
+from tinytorch.native.conv.direct import direct_tile
 from tinytorch.native.conv.fields import (
     BATCH,
     BIAS,
     CHANNELS,
     DEPTH,
+    DIRECT,
     GRID_COLUMNS,
     GRID_ROWS,
     GROUP,
     IN_PLACE,
+    OFFSETS,
     OTHER,
     OTHER_OFFSETS,
     OTHER_ROW,
@@ -188,6 +191,32 @@ def _panels(n, planes, begin, end, pixels, rows, room, out):
 
 
 @jit
+def _rows_in_place(n, planes, first, last, rows, room, out):
+    """Compute pixels `first` to `last` of a group, with one tile of outputs and nothing packed."""
+    wide, lanes = NR(planes[0]), LANES(planes[0])
+    a, tile = placed(planes, room + n[ROOM_A]), placed(planes, room + n[ROOM_TILE])
+    offsets, table = placed(n, n[OFFSETS]), placed(n, room + n[ROOM_TABLE])
+    count, cuts = rows[1] - rows[0], n[RELU] != 0
+    out = at(out, rows[0] * n[OUT_CHANNEL])
+    j = first
+    while j < last:
+        x = j % n[PIXEL_COLUMNS]
+        length = min(wide, n[PIXEL_COLUMNS] - x, last - j)
+        describe(n, planes, j, length, table)
+        source = at(planes, table[HEAD])
+        vectors = (length + lanes - 1) // lanes
+        if vectors * lanes == length and n[OUT_COLUMN] == 1:
+            place = at(out, table[HEAD + 2])
+            direct_tile(count, vectors, a, source, offsets, n[PATCH], place, n[OUT_CHANNEL])
+            if cuts:
+                _relu(place, n[OUT_CHANNEL], count, length)
+        else:
+            direct_tile(count, vectors, a, source, offsets, n[PATCH], tile, wide)
+            _deal_out(n, tile, count, table, out, False, cuts)
+        j += length
+
+
+@jit
 def _lay_out(n, image, begin, end, planes):
     """Lay out what the pixels `begin` to `end` of a group need, which begins with `image`."""
     pixels = n[PIXEL_ROWS] * n[PIXEL_COLUMNS]
@@ -239,7 +268,13 @@ def share(n, number, kind):
     if p >= end or rows[0] >= rows[1]:
         return
     room = n[ROOM] + number * n[ROOM_SHARE]
-    if n[PACKS_OFTEN] == 0:
+    if n[DIRECT] != 0:
+        # The step behind the last begins the sums: the bias, or zeros.
+        panel = placed(kind, room + n[ROOM_A])
+        for r in range(high):
+            panel[n[PATCH] * high + r] = 0
+        _pack_weights(n, rows[0], rows[1] - rows[0], 0, _steps(n), panel)
+    elif n[PACKS_OFTEN] == 0:
         _pack_all_weights(n, rows[0], rows[1], placed(kind, room + n[ROOM_A]))
     while p < end:
         group = p // of_group
@@ -251,5 +286,9 @@ def share(n, number, kind):
             planes = placed(kind, room)
             _lay_out(n, image, begin * wide, min(stop * wide, inside), planes)
         out = at(placed(kind, n[OUT]), image * n[OUT_IMAGE])
-        _panels(n, planes, begin, stop, inside, rows, room, out)
+        if n[DIRECT] != 0:
+            stop_pixel = min(stop * wide, inside)
+            _rows_in_place(n, planes, begin * wide, stop_pixel, rows, room, out)
+        else:
+            _panels(n, planes, begin, stop, inside, rows, room, out)
         p = group * of_group + stop

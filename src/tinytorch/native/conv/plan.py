@@ -98,7 +98,7 @@ def _cut_pixels(
 ) -> tuple[int, int]:
     """Add blocks, grid and room for a product over pixels; return the shares and bytes of each."""
     tile, item = tile_shape(dtype), _ITEM[dtype]
-    steps, images = numbers["PATCH"] + 1, numbers["BATCH"]
+    steps, images, outputs = numbers["PATCH"] + 1, numbers["BATCH"], numbers["OUTPUTS"]
     pixels = numbers["PIXEL_ROWS"] * numbers["PIXEL_COLUMNS"]
     group = max(1, min(images, caches.second // max(1, numbers["PLANES"] * item)))
     group = images if numbers["IN_PLACE"] else group
@@ -106,18 +106,21 @@ def _cut_pixels(
     of_group = math.ceil(group * pixels / tile.columns)
     panel = depth * tile.columns * item
     panels = _evenly(of_group, max(1, caches.second // 2 // panel))
-    small = images * pixels * numbers["OUTPUTS"] * steps < WORTH_SHARING
-    high = math.ceil(numbers["OUTPUTS"] / tile.rows)
+    small = images * pixels * outputs * steps < WORTH_SHARING
+    high = math.ceil(outputs / tile.rows)
     total = math.ceil(images / group) * of_group
     grid = _grid(high, total, 1 if small else threads, (tile.rows, tile.columns))
     packed = math.ceil(high / grid[0]) * tile.rows * steps * item
-    packs_often = packed > caches.second // 4
+    direct = outputs <= tile.rows and not numbers["IN_PLACE"]
+    packs_often = packed > caches.second // 4 and not direct
+    numbers["DIRECT"] = int(direct)
     numbers |= {"GROUP": group, "DEPTH": depth, "PANELS": panels, "PACKS_OFTEN": int(packs_often)}
     numbers |= {"GRID_ROWS": grid[0], "GRID_COLUMNS": grid[1]}
     a_rows = 1 if packs_often else math.ceil(high / grid[0]) + 1
+    a_size = tile.rows * (a_rows * (depth if packs_often else steps) + 2 * tile.lanes)
     sizes = (
         _planes_bytes(numbers, group, tile, item),
-        (a_rows * tile.rows * (depth if packs_often else steps) + tile.lanes * tile.rows) * item,
+        a_size * item,
         (panels * depth + 2) * tile.columns * item,
         tile.rows * tile.columns * item,
         panels * (HEAD + RUN * tile.columns) * 8,
