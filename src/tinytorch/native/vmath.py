@@ -116,8 +116,8 @@ _EXP_VANISHES = constant(-88.0, -709.0)  # 2^n has run down to 0 there
 def exp_nonpositive(x):
     """e^x for x <= 0, a third cheaper than `exp`: nothing overflows, and the last binade is 0.
 
-    Largest error: 1.1 ulp in float32, 1.0 in float64, but for 0 in place of what would be below
-    1.2 times the smallest normal number.
+    It shares the reduction and the polynomial of `exp` and scales exactly, so it errs as that does;
+    but what would be subnormal may come out as 0.
     """
     biased, m = _split(_at_least(x, _EXP_VANISHES(x)), _ROUNDER(x))
     scale = _power_of_two(biased)
