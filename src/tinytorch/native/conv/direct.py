@@ -60,10 +60,10 @@ class _Direct(_Kernel):
         sums = [builder.phi(self.vector) for _ in start]
         first = builder.gep(b, [builder.load(builder.gep(offsets, [k]))])
         row = [self._load(builder, place) for place in self._row(builder, first)]
-        added = []
+        added: list[Any] = []
         for i in range(self.rows):
             spread = self._spread(builder, self._load(builder, builder.gep(here, [_INT(i)])))
-            for j, vector in enumerate(row):
+            for vector in row:
                 added.append(self._multiply_add(builder, spread, vector, sums[len(added)]))
         after = builder.add(k, _INT(1))
         moves = [

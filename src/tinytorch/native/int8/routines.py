@@ -78,4 +78,4 @@ def addresses(dot: str, code_bytes: int, source: str, target: str) -> tuple[int,
     `source` is "float32" or "int8", `target` "float32" or "int32".
     """
     found = _prepare(source, code_bytes), _tile(dot), _finish(target)
-    return tuple(routine.address for routine in found)  # type: ignore[return-value]
+    return tuple(routine.address for routine in found)
