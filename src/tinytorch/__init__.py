@@ -28,7 +28,7 @@ _NAMES = {
     "core.transformers": "LayerNorm MLP TransformerBlock GPT TinyGPT create_causal_mask",
 }
 _HOME = {name: home for home, names in _NAMES.items() for name in names.split()}
-_MODULES = ("core", "data", "nn", "optim", "perf", "utils")
+_MODULES = ("core", "data", "hub", "nn", "optim", "perf", "utils")
 
 __all__ = ["__version__", *_HOME]
 
