@@ -21,7 +21,8 @@ SOFTMAX = ops.get("softmax")
 
 def middling(op: Op) -> tuple[Array, ...]:
     """Inputs of some hundred elements: enough for a fault to show, too few to drown it."""
-    return op.inputs(op.size("prime" if op.name in ("matmul", "linear") else "4d").shapes)
+    sizes = {size.name: size for size in op.sizes}
+    return op.inputs(sizes.get("4d", sizes.get("prime", op.sizes[0])).shapes)
 
 
 def honest(op: Op, arrays: tuple[Array, ...], **params: Any) -> Array:
@@ -88,7 +89,8 @@ def test_a_scalar_of_numpy_is_an_array_without_axes() -> None:
 # What is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FLOAT_OPS)
+# Codes of 7 bits are coarser than half precision, and what that op is about.
+@pytest.mark.parametrize("name", [name for name in FLOAT_OPS if name != "quantized_linear"])
 def test_half_precision_inside_is_refused(name: str) -> None:
     op = ops.get(name)
     arrays = middling(op)

@@ -72,7 +72,8 @@ def measure_peak(count: int | None = None, seconds: float = 0.5) -> tuple[float,
         run = _compiled()
         run(*arguments, 1)
         repeats = max(1, round(1e9 / (macs / count)))
-        rates, end = [], time.perf_counter() + seconds
+        rates: list[float] = []
+        end = time.perf_counter() + seconds
         while len(rates) < 7 or time.perf_counter() < end:
             start = time.perf_counter()
             run(*arguments, repeats)

@@ -79,8 +79,8 @@ def pack(codes: Array, dot: Dot, scales: Array | None = None) -> Packed:
     columns[1, :N] = codes.sum(axis=0, dtype=np.int32)
     if scales is not None:
         columns[2, :N] = np.asarray(scales, np.float32).view(np.int32)
-    parts = tuple(address_of(array) for array in (packed, starts, kinds, columns))
-    numbers = blocked.Weights(*parts, columns.strides[0], kinds.shape[1])
+    parts = [address_of(array) for array in (packed, starts, kinds, columns)]
+    numbers = blocked.Weights(*[*parts, columns.strides[0], kinds.shape[1]])
     return Packed(dot, (K, N), packed, starts, kinds, columns, numbers)
 
 

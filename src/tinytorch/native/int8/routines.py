@@ -78,4 +78,5 @@ def addresses(dot: str, code_bytes: int, source: str, target: str) -> tuple[int,
     `source` is "float32" or "int8", `target` "float32" or "int32".
     """
     found = _prepare(source, code_bytes), _tile(dot), _finish(target)
-    return tuple(routine.address for routine in found)  # type: ignore[return-value]
+    prepare, tile, finish_ = (int(routine.address) for routine in found)
+    return prepare, tile, finish_
