@@ -21,9 +21,10 @@ SOFTMAX = ops.get("softmax")
 
 def middling(op: Op) -> tuple[Array, ...]:
     """Inputs of some hundred elements: enough for a fault to show, too few to drown it."""
-    names = {size.name for size in op.sizes}
-    middle = "prime" if op.name in ("matmul", "linear") else "4d" if "4d" in names else "odd"
-    return op.inputs(op.size(middle).shapes)
+    sizes = {size.name: size for size in op.sizes}
+    wanted = ("prime",) if op.name in ("matmul", "linear") else ("4d", "odd", "prime")
+    found = [sizes[name] for name in wanted if name in sizes]
+    return op.inputs((found or op.sizes[:1])[0].shapes)
 
 
 def honest(op: Op, arrays: tuple[Array, ...], **params: Any) -> Any:
@@ -98,7 +99,8 @@ def test_a_scalar_of_numpy_is_an_array_without_axes() -> None:
 # What is refused ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FLOAT_OPS)
+# Codes of 7 bits are coarser than half precision, and what that op is about.
+@pytest.mark.parametrize("name", [name for name in FLOAT_OPS if name != "quantized_linear"])
 def test_half_precision_inside_is_refused(name: str) -> None:
     op = ops.get(name)
     arrays = middling(op)
