@@ -2,7 +2,7 @@
 
 Packed patches pay when many outputs use them. With one tile of outputs each is used once, so the
 kernel takes the table of offsets instead and loads every element's row of pixels from the planes.
-The sums begin with the bias.
+The bias is added last: sums that began with it would carry its rounding through every step.
 """
 
 from __future__ import annotations
@@ -44,15 +44,10 @@ class _Direct(_Kernel):
         return function
 
     def _gather(self, builder: Any, a: Any, b: Any, offsets: Any, depth: Any) -> list[Any]:
-        """Return bias + sum over k (which may be none), row by row."""
+        """Return the sum over k (which may be none) + bias, row by row."""
         high = tile_shape("float32" if self.bits == 32 else "float64").rows
         entry = builder.block
-        bias = builder.gep(a, [builder.mul(depth, _INT(high))])
-        start = [
-            self._spread(builder, self._load(builder, builder.gep(bias, [_INT(i)])))
-            for i in range(self.rows)
-        ]
-        start = [value for value in start for _ in range(self.vectors)]
+        start = [ir.Constant(self.vector, None)] * (self.rows * self.vectors)
         loop, done = (builder.append_basic_block(name) for name in ("k", "done"))
         builder.cbranch(builder.icmp_signed(">", depth, _INT(0)), loop, done)
         builder.position_at_end(loop)
@@ -80,7 +75,13 @@ class _Direct(_Kernel):
         for result, before, new in zip(results, start, added, strict=True):
             result.add_incoming(before, entry)
             result.add_incoming(new, loop)
-        return results
+        bias = builder.gep(a, [builder.mul(depth, _INT(high))])
+        added = []
+        for i in range(self.rows):
+            spread = self._spread(builder, self._load(builder, builder.gep(bias, [_INT(i)])))
+            own = results[i * self.vectors : (i + 1) * self.vectors]
+            added.extend(builder.fadd(total, spread) for total in own)
+        return added
 
 
 @intrinsic

@@ -269,7 +269,7 @@ def share(n, number, kind):
         return
     room = n[ROOM] + number * n[ROOM_SHARE]
     if n[DIRECT] != 0:
-        # The step behind the last begins the sums: the bias, or zeros.
+        # The step behind the last is added to the sums: the bias, or zeros.
         panel = placed(kind, room + n[ROOM_A])
         for r in range(high):
             panel[n[PATCH] * high + r] = 0
