@@ -132,7 +132,8 @@ def test_a_wrong_last_element_is_refused(name: str) -> None:
     arrays = middling(op)
     output = honest(op, arrays)
     last = np.unravel_index(int(np.flatnonzero(output)[-1]), output.shape)
-    output[last] *= 1.001
+    # Codes of 7 bits are a hundred times coarser than float32, and so is what shows among them.
+    output[last] += np.abs(output).max() if name == "quantized_linear" else output[last] / 1000
     check = verify(op, arrays, output)
     assert check.fault == "value"
     assert str(tuple(map(int, last))) in check.reason
