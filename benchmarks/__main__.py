@@ -8,6 +8,7 @@ before it is timed; peers take turns, and are stopped between them. Results are 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -174,6 +175,8 @@ def main() -> int:
     if asked.list:
         _list(chosen)
         return 0
+    # Told to end, end the peers' processes too: they are stopped, and would stay.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     session = Session(asked)
     session.run(chosen, with_house)
     bars = list(session.bars())

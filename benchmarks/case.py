@@ -54,7 +54,6 @@ class Group:
     """Cases that belong together: one table, one chart, the same peers and bars.
 
     order: its place on the page. unit: what speed is shown in, "GFLOP/s" or "GB/s".
-    notes: by case, what limits it.
     """
 
     name: str
@@ -64,7 +63,6 @@ class Group:
     bars: tuple[Bar, ...]
     order: int
     unit: str = "GFLOP/s"
-    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def _once(op: Op, inputs: tuple[Array, ...], params: Params) -> Op:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import results
+from notes import NOTES
 from peers import OURS, PEERS
 
 from tinytorch.errors import InvalidValue
@@ -128,6 +129,14 @@ def _bars_of(group: Data) -> Iterator[str]:
         yield f"- {says}: {word}, by {held} of {known} cases" if known else f"- {says}: open"
 
 
+def _notes(group: Data) -> Iterator[str]:
+    """Say what was written by hand about the group, and about those of its cases shown here."""
+    shown = {"", *(case["name"] for case in group["cases"])}
+    for case, text in NOTES.get(group["name"], {}).items():
+        if case in shown:
+            yield f"- {case}: {text}" if case else f"- {text}"
+
+
 def chart_name(group: Data) -> str:
     """Return the file name of a group's chart."""
     return f"{group['name']}.png"
@@ -143,8 +152,7 @@ def groups() -> str:
         if any(_rivals(case) for case in group["cases"]):
             part.append(f"![{group['title']}](charts/{chart_name(group)})")
         part.append(_group_table(group))
-        said = [*_how(group), *_reasons(group)]
-        said += [f"- What limits {case}: {text}" for case, text in group["notes"].items()]
+        said = [*_how(group), *_reasons(group), *_notes(group)]
         part += ["\n".join(said)] if said else []
         parts.append("\n\n".join(part))
     return "\n\n".join(parts)

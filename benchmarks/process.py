@@ -61,8 +61,7 @@ class PeerProcess:
     """One peer's process, started at once and stopped between questions."""
 
     def __init__(self, module: str, variant: str, python: str, setting: Setting) -> None:
-        name = f"{module}-{variant}" if variant else module
-        self._log = setting.folder / f"{name}.log"
+        self._log = setting.folder / f"{module}-{variant}.log"
         command = [python, "-u", "-m", "peers.worker", module, variant, str(setting.threads)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -75,7 +74,8 @@ class PeerProcess:
                 start_new_session=True,  # Ctrl-C is the harness's to handle
             )
         self._answers: queue.Queue[bytes] = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout
@@ -92,22 +92,23 @@ class PeerProcess:
 
         Raises PeerFailed, with the process ended, when it dies or takes too long.
         """
-        whole = psutil.Process(self._process.pid) if self._process.poll() is None else None
+        assert self._process.stdin
         try:
-            assert self._process.stdin and whole
+            whole = psutil.Process(self._process.pid)
             whole.resume()
             self._process.stdin.write(json.dumps({"do": do, **given}).encode() + b"\n")
             self._process.stdin.flush()
             line = self._answers.get(timeout=timeout_seconds)
             if not line:
-                raise PeerFailed(f"its process ended: {self._tail()}")
+                raise EOFError
             whole.suspend()
         except queue.Empty:
             self.end()
             raise PeerFailed(f"no answer to {do!r} in {timeout_seconds:.0f} s") from None
-        except (AssertionError, OSError, psutil.Error):
+        except (EOFError, OSError, ValueError, psutil.Error):
             self.end()
-            raise PeerFailed(f"its process ended: {self._tail()}") from None
+            code = self._process.returncode
+            raise PeerFailed(f"its process ended with {code}: {self._tail()}") from None
         answer: dict[str, Any] = json.loads(line)
         if "failed" in answer:
             raise PeerFailed(answer["failed"])
@@ -123,3 +124,8 @@ class PeerProcess:
         with contextlib.suppress(OSError):
             self._process.kill()
         self._process.wait()
+        self._reader.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe:
+                with contextlib.suppress(OSError):
+                    pipe.close()

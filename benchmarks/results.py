@@ -123,7 +123,6 @@ def group_data(group: Group, measured: Measured) -> dict[str, Any]:
         "unit": group.unit,
         "whole": len(group.cases),
         "order": group.order,
-        "notes": dict(group.notes),
         "cases": [case_data(case, result) for case, result in measured],
         "bars": [asdict(held) for held in bars(group, measured)],
     }

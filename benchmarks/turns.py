@@ -33,8 +33,8 @@ class Effort:
     relative_width: float = 0.02
 
 
-FULL = Effort(3.0, 10e-3)
-QUICK = Effort(1.0, 4e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
+FULL = Effort(2.5, 5e-3, min_rounds=9, max_rounds=61)
+QUICK = Effort(0.7, 3e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
 
 
 @dataclass
@@ -178,7 +178,7 @@ class Turns:
                 answer = self._ask(name, outcome, "calibrate")
                 once |= {name: answer["once_seconds"]} if answer else {}
         for name, seconds in once.items():
-            per = min(once.values()) if seconds <= 20 * min(once.values()) else seconds
+            per = min(once.values()) if seconds <= _FAR * min(once.values()) else seconds
             result.outcomes[name].loops = max(1, round(self._effort.sample_seconds / per))
         self._once = once
 

@@ -89,3 +89,34 @@ def test_the_kernel_file_is_timed_beside_the_library(capsys: pytest.CaptureFixtu
 def test_the_kernel_file_is_a_backend() -> None:
     backend = backends.get(OWN_KERNEL)
     assert backend.rungs("matmul")[0].name == "outer_products"
+
+
+def test_a_neuron_separates_two_clouds() -> None:
+    out = run("perceptron.py", "--points", "100", "--epochs", "50")
+    assert float(re.search(r"([\d.]+) % on the right side", out)[1]) >= 97
+
+
+def test_two_layers_learn_xor() -> None:
+    out = run("xor.py")
+    assert re.findall(r"xor \d = (\d)", out) == ["0", "1", "1", "0"]
+    assert float(re.search(r"loss ([\d.]+)", out)[1]) < 0.02
+
+
+@pytest.mark.parametrize("name", ["mlp_digits.py", "cnn_digits.py"])
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_networks_read_digits(name: str, backend: str) -> None:
+    pytest.importorskip("sklearn")
+    out = run(name, "--epochs", "6", "--backend", backend)
+    assert float(re.search(r"([\d.]+) % of 180 test images right", out)[1]) >= 95
+
+
+def test_attention_copies() -> None:
+    out = run("attention_copy.py", "--steps", "250", "--length", "4")
+    assert float(re.search(r"([\d.]+) % of letters right", out)[1]) >= 95
+
+
+def test_a_gpt_learns_from_source() -> None:
+    out = run("gpt_source.py", "--steps", "60", "--width", "32", "--layers", "1", "--batch", "8")
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+) ", out)]
+    assert losses[0] > 5 and losses[-1] < 3.2
+    assert "def " in out

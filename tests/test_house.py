@@ -31,6 +31,7 @@ LAYERS = [
     ("kernels",),
     ("backends",),
     ("core",),
+    ("data", "hub", "nn", "optim", "utils"),
     ("perf",),
     ("bench", "olympics"),
     ("capstone",),

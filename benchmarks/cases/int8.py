@@ -63,10 +63,12 @@ def groups() -> tuple[Group, ...]:
     gelu = tuple(_case(t, k, "gelu") for t, k in shapes)
     rivals = ("PyTorch", "ONNX Runtime")
     names = tuple(case.name for case in gelu)
+    long = tuple(c.name for c, (t, _) in zip(plain, shapes, strict=True) if t >= 1024)
     bars = (
         Bar("our float32, on each", 2.5, ("our float32",)),
         Bar("the faster of ONNX Runtime and PyTorch, with GELU", 1.1, rivals, only=names),
+        Bar("of the INT8 peak, at 1024 tokens and more", 0.8, ("INT8 peak",), only=long),
     )
-    peers = ("tinytorch", "PyTorch", "ONNX Runtime", "our float32")
+    peers = ("tinytorch", "PyTorch", "ONNX Runtime", "our float32", "INT8 peak")
     title = "INT8 layers, quantised as they go"
     return (Group("int8", title, (*plain, *gelu), peers, bars, 50),)

@@ -35,7 +35,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Peer:
-    """A peer's name in tables, its module here, what it is installed by, and a variant of it.
+    """A peer's name in tables, its module, what it is installed by, and a variant of it.
 
     yardstick: not a rival but something to be held against (a copy, our own float32).
     """
@@ -49,16 +49,17 @@ class Peer:
 
 OURS = "tinytorch"
 _ALL = (
-    Peer(OURS, "ours", "tinytorch"),
-    Peer("NumPy", "numpy_blas", "numpy"),
-    Peer("PyTorch", "pytorch", "torch"),
-    Peer("torch.compile", "pytorch", "torch", "compile"),
-    Peer("JAX", "jax_jit", "jax"),
-    Peer("ONNX Runtime", "onnx_runtime", "onnxruntime"),
-    Peer("numexpr", "num_expr", "numexpr"),
-    Peer("Numba", "plain_numba", "numba"),
-    Peer("SciPy", "scipy_sparse", "scipy"),
-    Peer("copy", "ours", "tinytorch", "copy", yardstick=True),
-    Peer("our float32", "ours", "tinytorch", "float32", yardstick=True),
+    Peer(OURS, "peers.ours", "tinytorch"),
+    Peer("NumPy", "peers.numpy_blas", "numpy"),
+    Peer("PyTorch", "peers.pytorch", "torch"),
+    Peer("torch.compile", "peers.pytorch", "torch", "compile"),
+    Peer("JAX", "peers.jax_jit", "jax"),
+    Peer("ONNX Runtime", "peers.onnx_runtime", "onnxruntime"),
+    Peer("numexpr", "peers.num_expr", "numexpr"),
+    Peer("Numba", "peers.plain_numba", "numba"),
+    Peer("SciPy", "peers.scipy_sparse", "scipy"),
+    Peer("copy", "peers.ours", "tinytorch", "copy", yardstick=True),
+    Peer("our float32", "peers.ours", "tinytorch", "float32", yardstick=True),
+    Peer("INT8 peak", "peers.ours", "tinytorch", "peak", yardstick=True),
 )
 PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}

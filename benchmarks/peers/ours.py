@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from peers import Run
+from peers import Absent, Run
 from tinytorch import __version__, backends, ops
 from tinytorch.fuse import fuse
 from tinytorch.kernels.outputs import aligned_empty
@@ -68,9 +68,30 @@ def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
     return Run(lambda: (images.call(), weights.call()), note=f"{images.note}, {weights.note}")
 
 
+def quantized_linear(params: Params, x: Any, w: Any, b: Any) -> Run:
+    """Return the INT8 layer on a weight packed beforehand."""
+    from tinytorch.kernels import quantized
+
+    packed = quantized.prepack(w)
+    out = aligned_empty((x.shape[0], w.shape[1]), np.float32)
+    call = functools.partial(quantized.quantized_linear, x, packed, b, params["activation"], out)
+    return Run(call, note="packed weight")
+
+
 def float32(params: Params, *arrays: Any, variant: str) -> Run:
     """Return the float32 layer that an INT8 one is held against."""
     return of_op("linear", params, *arrays)
+
+
+def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
+    """Return as many INT8 multiply-adds as the layer has, of a tile in the first cache."""
+    from tinytorch.measure.int8_peak import peak_call
+
+    call, done = peak_call(x.shape[0] * w.size, pool.get_num_threads())
+    share = done / (x.shape[0] * w.size)
+    if not 0.98 < share < 1.02:
+        raise Absent(f"the peak's loop does {share:.2f} of the layer's multiply-adds at least")
+    return Run(lambda: call() or b)
 
 
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
@@ -78,5 +99,7 @@ MAKERS |= {
     "program": program,
     "program copy": copy,
     "quantized_linear float32": float32,
+    "quantized_linear peak": int8_peak,
     "conv2d_backward": conv2d_backward,
+    "quantized_linear": quantized_linear,
 }

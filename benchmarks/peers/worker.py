@@ -6,10 +6,12 @@ and go as .npy files.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -57,7 +59,7 @@ class Worker:
 
     def start(self) -> Answer:
         """Load the library."""
-        self._module = importlib.import_module(f"peers.{self._name}")
+        self._module = importlib.import_module(self._name)
         try:
             return {"version": self._module.start(self._threads)}
         except ImportError as error:
@@ -104,8 +106,8 @@ class Worker:
         """Return the seconds a call over `loops` calls, after some that are not counted."""
         assert self._run is not None
         call = self._run.call
-        if self._once < 0.25:
-            _seconds(call, max(2 if self._once < 0.02 else 1, loops // 4))
+        if self._once < 0.05:  # a longer one warms itself
+            _seconds(call, max(2 if self._once < 0.01 else 1, loops // 4))
         gc.disable()
         try:
             return {"seconds": _seconds(call, loops)}
@@ -130,8 +132,16 @@ def _serve(worker: Worker, answers: TextIO) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
+def _die_with_parent() -> None:
+    """End when the harness does, however it ends: a stopped process can't notice by itself."""
+    if sys.platform == "linux":
+        death_signal = 1  # PR_SET_PDEATHSIG
+        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+
+
 def main() -> None:
     """Serve until stdin ends."""
+    _die_with_parent()
     module, variant, threads = sys.argv[1:]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)

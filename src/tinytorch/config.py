@@ -33,6 +33,12 @@ def _isa(text: str) -> str:
     return text
 
 
+def _int8(text: str) -> str:
+    if text not in ("vnni", "emulated", "maddubs", "int16", "portable"):
+        raise ValueError("must be vnni, emulated, maddubs, int16 or portable")
+    return text
+
+
 @dataclass(frozen=True)
 class Switch:
     """One environment variable: its name, what it does, how it is read, what unset means."""
@@ -62,6 +68,12 @@ SWITCHES = (
         "vector width to compile for: avx512, avx2 or v128",
         _isa,
         "what the CPU has",
+    ),
+    Switch(
+        "TINYTORCH_INT8",
+        "how INT8 codes are multiplied: vnni, emulated, maddubs, int16 or portable",
+        _int8,
+        "the fastest that the CPU has",
     ),
     Switch(
         "TINYTORCH_TUNE",

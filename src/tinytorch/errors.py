@@ -32,6 +32,14 @@ class InvalidValue(TinyTorchError, ValueError):
     """A value outside what the function accepts."""
 
 
+class DamagedFile(TinyTorchError, ValueError):
+    """A file that is not whole, or not of its kind."""
+
+
+class MissingFile(TinyTorchError, FileNotFoundError, ValueError):
+    """A file that is not there; the message says where it comes from and where it goes."""
+
+
 class UnknownName(TinyTorchError, ValueError):
     """A name that nothing answers to; the message offers the nearest ones."""
 

@@ -349,7 +349,7 @@ from tinytorch.fuse import fuse
 from tinytorch.native import codecache
 f = fuse(lambda x: np.exp(x) * 3 + x.sum())
 f(np.ones(5))
-code, _ = next(iter(next(iter(f._plans.values())).ready.values()))
+code = next(iter(next(iter(f._programs.values())).compiled.values()))
 print(sum(code.serial.stats.cache_hits.values()), sum(code.serial.stats.cache_misses.values()))
 """
 
@@ -367,3 +367,14 @@ def test_a_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:
         for _ in range(2)
     ]
     assert seen == [["0", "1"], ["1", "0"]]
+
+
+def test_the_place_of_a_computed_maximum_leaves_other_results_alone() -> None:
+    x = np.random.default_rng(0).standard_normal((6, 9))
+
+    def program(x: Any) -> Any:
+        size = np.abs(x)
+        return np.reciprocal(size), size * size, size.argmax(axis=-1)
+
+    for got, want in zip(fuse(program)(x), program(x), strict=True):
+        np.testing.assert_array_equal(got, want)

@@ -2,7 +2,8 @@
 
 Arithmetic, comparisons and folds of integers must agree to the bit; transcendental functions and
 sums of floats within a bound. What rounding can tip over (floor, comparisons, argmax ...) is only
-applied to values that are exact. `python tests/fuse/test_fuse_random.py 5000` tries more.
+applied to values that are exact. Hundreds are run as emitted, in plain Python; a part of them is
+compiled. `python tests/fuse/test_fuse_random.py 5000 [compiled]` tries more.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any
 
 import hypothesis
 import numpy as np
+import plain_python
 from hypothesis import strategies as st
+from plain_python import quiet
 
 from tinytorch.errors import FusionError
 from tinytorch.fuse import fuse
+from tinytorch.native import codecache
 
 SMOOTH = ("exp", "expm1", "tanh", "log", "log1p", "sin", "cos")
 EXACT_UNARY = ("negative", "absolute", "square", "sqrt", "reciprocal")
@@ -151,7 +155,7 @@ def try_one(source: str, exact: tuple[bool, ...], arguments: list[Any]) -> None:
         hypothesis.reject()
     before = [a.copy() for a in arguments]
     try:
-        got = fuse(plain)(*arguments)
+        got = quiet(fuse(plain))(*arguments)
     except FusionError:
         hypothesis.reject()
     # What is float32 on the way to a float64 brings its rounding along.
@@ -166,17 +170,33 @@ def try_one(source: str, exact: tuple[bool, ...], arguments: list[Any]) -> None:
     )
 
 
-@hypothesis.settings(
-    max_examples=70,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.filter_too_much],
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
-)
+QUICK = {
+    "suppress_health_check": [
+        hypothesis.HealthCheck.too_slow,
+        hypothesis.HealthCheck.filter_too_much,
+        hypothesis.HealthCheck.function_scoped_fixture,
+    ],
+    "phases": [hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    "deadline": None,
+}
+
+
+@hypothesis.settings(max_examples=400, **QUICK)
 @hypothesis.given(programs())
-def test_random_programs_agree_with_numpy(drawn: Any) -> None:
+def test_random_programs_agree_with_numpy(monkeypatch: Any, drawn: Any) -> None:
+    monkeypatch.setattr(codecache, "load_generated", plain_python.load_generated)
+    try_one(*drawn)
+
+
+@hypothesis.settings(max_examples=30, **QUICK)
+@hypothesis.given(programs())
+def test_random_programs_agree_with_numpy_when_compiled(drawn: Any) -> None:
     try_one(*drawn)
 
 
 if __name__ == "__main__":
+    if "compiled" not in sys.argv:
+        codecache.load_generated = plain_python.load_generated
     many = hypothesis.settings(
         max_examples=int(sys.argv[1]),
         deadline=None,

@@ -10,8 +10,9 @@ from tinytorch.native.codecache import jit, prange
 
 
 @jit(flags=frozenset())
-def pass0_0_838e4b9ccb7ec589(x, out0, first, last):
+def pass0_0_8272ba0da9b4f6b7(x, out0, first, last):
     for j0 in range(first, last):
+        loops.interleave(4)
         v0 = loops.load(x, (j0,), True, 0, 2)
         v2 = np.float32(0.5) * v0
         v3 = v0 * v0
@@ -25,15 +26,15 @@ def pass0_0_838e4b9ccb7ec589(x, out0, first, last):
         loops.store(out0, (j0,), v13, True, 1, 2)
 
 @jit(flags=frozenset())
-def serial_838e4b9ccb7ec589(x, out0, n0, shares):
+def serial_8272ba0da9b4f6b7(x, out0, n0, shares):
     size0 = 16384
     blocks0 = (n0 + size0 - 1) // size0
     for block in range(blocks0):
-        pass0_0_838e4b9ccb7ec589(x, out0, block * size0, min(n0, block * size0 + size0))
+        pass0_0_8272ba0da9b4f6b7(x, out0, block * size0, min(n0, block * size0 + size0))
 
 @jit(parallel=True, flags=frozenset())
-def parallel_838e4b9ccb7ec589(x, out0, n0, shares):
+def parallel_8272ba0da9b4f6b7(x, out0, n0, shares):
     size0 = 16384
     blocks0 = (n0 + size0 - 1) // size0
     for block in prange(blocks0):
-        pass0_0_838e4b9ccb7ec589(x, out0, block * size0, min(n0, block * size0 + size0))
+        pass0_0_8272ba0da9b4f6b7(x, out0, block * size0, min(n0, block * size0 + size0))

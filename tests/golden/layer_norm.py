@@ -10,12 +10,13 @@ from tinytorch.native.codecache import jit, prange
 
 
 @jit(flags=frozenset())
-def rows0_9f9733009ae0f97e(x, gain, bias, out0, n0, p0, first, last):
+def rows0_8086ba2f4ddaa921(x, gain, bias, out0, n0, p0, first, last):
     for i0 in range(first, last):
         r3 = np.float32(0.0)
         for j0 in range(0, n0):
             v0 = loops.load(x, ((i0) * n0 + j0,), True, 0, 4)
             r3 = loops.plus(r3, v0)
+        loops.prefetch(x, (i0 + 1) * n0, n0)
         v6 = r3 / p0
         r9 = np.float32(0.0)
         for j0 in range(0, n0):
@@ -37,13 +38,13 @@ def rows0_9f9733009ae0f97e(x, gain, bias, out0, n0, p0, first, last):
             loops.store(out0, ((i0) * n0 + j0,), v17, True, 3, 4)
 
 @jit(flags=frozenset())
-def serial_9f9733009ae0f97e(x, gain, bias, out0, n0, n1, p0, shares):
+def serial_8086ba2f4ddaa921(x, gain, bias, out0, n0, n1, p0, shares):
     rows0 = n1
     for share in range(shares):
-        rows0_9f9733009ae0f97e(x, gain, bias, out0, n0, p0, share * rows0 // shares, (share + 1) * rows0 // shares)
+        rows0_8086ba2f4ddaa921(x, gain, bias, out0, n0, p0, share * rows0 // shares, (share + 1) * rows0 // shares)
 
 @jit(parallel=True, flags=frozenset())
-def parallel_9f9733009ae0f97e(x, gain, bias, out0, n0, n1, p0, shares):
+def parallel_8086ba2f4ddaa921(x, gain, bias, out0, n0, n1, p0, shares):
     rows0 = n1
     for share in prange(shares):
-        rows0_9f9733009ae0f97e(x, gain, bias, out0, n0, p0, share * rows0 // shares, (share + 1) * rows0 // shares)
+        rows0_8086ba2f4ddaa921(x, gain, bias, out0, n0, p0, share * rows0 // shares, (share + 1) * rows0 // shares)

@@ -36,8 +36,8 @@ def test_ladders_hold_the_rungs_of_their_folders() -> None:
     assert set(registry.rung_names("matmul")) >= MATMUL_LADDER
     assert set(registry.rung_names("gelu")) >= GELU_LADDER
     assert set(registry.rung_names("relu")) >= GELU_LADDER
-    for op in ("add", "multiply", "squared_difference"):
-        assert set(registry.rung_names(op)) >= {"naive", "vectorised", "inplace", "parallel"}
+    for op, top in (("add", "parallel"), ("multiply", "parallel"), ("squared_difference", "fused")):
+        assert set(registry.rung_names(op)) >= {"naive", "vectorised", "inplace", top}
     for op in ops.names():
         assert {rung.name for rung in registry.ladder(op)} == set(registry.rung_names(op))
 

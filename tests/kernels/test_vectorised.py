@@ -25,10 +25,8 @@ LOOPS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
     "gelu-erf": ("gelu.fused", "erf_loop", (FLAT, FLAT)),
     "add": ("add.compiled", "loop", (FLAT, FLAT, FLAT)),
     "multiply": ("multiply.compiled", "loop", (FLAT, FLAT, FLAT)),
-    "squared_difference": ("squared_difference.fused", "loop", (FLAT, FLAT, FLAT)),
     "dot": ("dot.compiled", "loop", (FLAT, FLAT, ZERO)),
     "euclidean_distance": ("euclidean_distance.compiled", "loop", (FLAT, FLAT, ZERO)),
-    "softmax": ("softmax.fused", "rows_loop", (MATRIX, MATRIX, 0, 64)),
     "matmul": ("matmul.compiled", "product", (MATRIX, MATRIX, MATRIX)),
     "matmul-tiled": ("matmul.tiled", "rows_of_product", (MATRIX, MATRIX, MATRIX, 0, 64)),
 }
@@ -56,6 +54,38 @@ def test_loop_is_vectorised_at_full_width(name: str, dtype: str) -> None:
     if dtype == "float64":
         arguments = tuple(map(as_double, arguments))
     assert widest_use(compiled, arguments) >= 2
+
+
+# The rungs that are fused expressions: module, the expression's name, arguments.
+ROW = np.ones(64, np.float32)
+EXPRESSIONS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "squared_difference": ("squared_difference.fused", "expression", (FLAT, FLAT)),
+    "softmax": ("softmax.fused", "softmax", (MATRIX,)),
+    "log_softmax": ("log_softmax.fused", "log_softmax", (MATRIX,)),
+    "layer_norm": ("layer_norm.fused", "layer_norm", (MATRIX, ROW, ROW, 1e-5)),
+    "rms_norm": ("rms_norm.fused", "rms_norm", (MATRIX, ROW, 1e-6)),
+    "silu": ("silu.fused", "silu", (FLAT,)),
+    "gelu_gradient": ("gelu_gradient.fused", "tanh_form", (FLAT, FLAT)),
+    "adam": ("adam.fused", "adam", (FLAT,) * 4 + (0.5,) * 9),
+}
+
+
+@pytest.mark.parametrize("name", EXPRESSIONS)
+def test_expression_is_vectorised_at_full_width(name: str) -> None:
+    module, function, arguments = EXPRESSIONS[name]
+    fused = getattr(importlib.import_module(f"tinytorch.kernels.{module}"), function)
+    fused(*arguments)
+    for program in fused._programs.values():
+        for code in program.compiled.values():
+            given = [an_example(kind) for kind in code.serial.signatures[0]]
+            assert widest_use(code.serial, tuple(given)) >= 4
+
+
+def an_example(kind: Any) -> Any:
+    """Return a value of one of Numba's types: an array, an integer or a float."""
+    if hasattr(kind, "ndim"):
+        return np.ones((8,) * kind.ndim, str(kind.dtype))
+    return np.dtype(str(kind)).type(1)
 
 
 # Selections and integer products, which are not floating-point arithmetic.

@@ -30,6 +30,8 @@ COMMANDS = (
     "ladder",
     "bench",
     "compare",
+    "profile",
+    "claims",
     "roofline",
     "cache",
     "tune",
@@ -37,6 +39,7 @@ COMMANDS = (
     "doctor",
     "selftest",
     "warmup",
+    "embed",
 )
 
 

@@ -33,6 +33,8 @@ from tinytorch.core.rules.elementwise import (
     SqrtBackward,
     TanhBackward,
 )
+from tinytorch.core.rules.layers import DropoutBackward, LinearBackward
+from tinytorch.core.rules.losses import BCEBackward, CrossEntropyBackward, MSEBackward
 from tinytorch.core.rules.reduce import (
     MaxBackward,
     MeanBackward,
@@ -58,16 +60,21 @@ __all__ = [
     "AbsBackward",
     "AddBackward",
     "AstypeBackward",
+    "BCEBackward",
     "ClipBackward",
     "ConcatBackward",
     "CosBackward",
+    "CrossEntropyBackward",
     "DivBackward",
+    "DropoutBackward",
     "ExpBackward",
     "ExpandBackward",
     "Function",
     "GELUBackward",
+    "LinearBackward",
     "LogBackward",
     "LogSoftmaxBackward",
+    "MSEBackward",
     "MaskedFillBackward",
     "MatmulBackward",
     "MaxBackward",

@@ -6,7 +6,7 @@ nowhere else in `core`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -69,38 +69,99 @@ def column_sums(grad: Array) -> Array:
 
 def gelu_gradient(x: Array, grad: Array, approximate: str) -> Array:
     """Return grad * GELU'(x)."""
-    one = x.dtype.type(1)
-    if approximate == "tanh":
-        c, k = x.dtype.type(np.sqrt(2 / np.pi)), x.dtype.type(0.044715)
-        t = np.tanh(c * (x + k * x * x * x))
-        slope = (one + t) / 2 + x / 2 * (one - t * t) * c * (one + 3 * k * x * x)
-        # NOTE: (1 - t*t) is 0 long before x*x overflows, and 0 * inf is no slope.
-        return np.asarray(grad * np.where(np.abs(x) > 30, x > 0, slope).astype(x.dtype))
-    from tinytorch.fuse import erf
+    return get_backend().dispatch("gelu_gradient", x, grad, approximate=approximate)
 
-    cdf = (one + erf(x / np.sqrt(x.dtype.type(2)))) / 2
-    density = np.exp(-x * x / 2) / np.sqrt(x.dtype.type(2 * np.pi))
-    slope = np.where(np.abs(x) > 30, x > 0, cdf + x * density).astype(x.dtype)
-    return np.asarray(grad * slope)
+
+def silu(x: Array) -> Array:
+    """Return x / (1 + exp(-x))."""
+    return get_backend().dispatch("silu", x)
+
+
+def silu_gradient(x: Array, grad: Array) -> Array:
+    """Return grad * silu'(x)."""
+    return get_backend().dispatch("silu_gradient", x, grad)
 
 
 def softmax_gradient(y: Array, grad: Array) -> Array:
     """Return the gradient of softmax's input over the last axis, from its output."""
-    product = y * grad
-    product -= y * product.sum(axis=-1, keepdims=True)
-    return product
+    return get_backend().dispatch("softmax_gradient", y, grad)
 
 
 def log_softmax(x: Array) -> Array:
     """Return log(softmax(x)) over the last axis; stable for any finite x."""
-    shifted = x - x.max(axis=-1, keepdims=True) if x.size else x
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+    return get_backend().dispatch("log_softmax", x)
 
 
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(-x)), to full precision on both sides."""
     small = np.exp(-np.abs(x))  # never overflows
     return np.asarray(np.where(x >= 0, x.dtype.type(1), small) / (1 + small))
+
+
+def cross_entropy(x: Array, labels: Array) -> Array:
+    """Return the mean over rows of log(sum(exp(x))) - x[label]. x (N, C), labels (N,)."""
+    return get_backend().dispatch("cross_entropy", x, labels)
+
+
+def cross_entropy_gradient(x: Array, labels: Array, scale: float) -> Array:
+    """Return (softmax(x) - onehot(labels)) * scale / N."""
+    return get_backend().dispatch("cross_entropy_gradient", x, labels, scale=scale)
+
+
+def layer_norm(x: Array, gain: Array, bias: Array, eps: float) -> Array:
+    """Return each row less its mean, over its standard deviation, times gain, plus bias."""
+    return get_backend().dispatch("layer_norm", x, gain, bias, eps=float(eps))
+
+
+def layer_norm_gradient(x: Array, gain: Array, grad: Array, eps: float) -> Any:
+    """Return layer_norm's gradients for x, gain and bias."""
+    return get_backend().dispatch("layer_norm_gradient", x, gain, grad, eps=float(eps))
+
+
+def sgd(p: Array, grad: Array, lr: float) -> None:
+    """Take a step of gradient descent: p -= lr * grad, in place."""
+    p -= grad * p.dtype.type(lr)
+
+
+class AdamStep(NamedTuple):
+    """The settings of a step of Adam; `decoupled` decays the weights and not the gradient."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    decoupled: bool
+    number: int
+
+
+def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
+    """Take a step of Adam or AdamW: p, m and v change in place."""
+    get_backend().dispatch(
+        "adam",
+        p,
+        grad,
+        m,
+        v,
+        out=(p, m, v),
+        lr=step.lr,
+        beta1=step.beta1,
+        beta2=step.beta2,
+        eps=step.eps,
+        step=float(step.number),
+        weight_decay=step.weight_decay,
+        decoupled=step.decoupled,
+    )
+
+
+def attention(q: Array, k: Array, v: Array) -> Any:
+    """Return causal attention, and what its gradient needs besides: log(sum(exp(scores)))."""
+    return get_backend().dispatch("attention_and_logs", q, k, v, causal=True)
+
+
+def attention_gradient(q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array) -> Any:
+    """Return causal attention's gradients for q, k and v, from its output and logarithms."""
+    return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, causal=True)
 
 
 def _as_rows(x: Array) -> Array:

@@ -2,8 +2,8 @@
 
 Every operation is a `Function`: its forward computes and keeps what its backward needs. A node
 knows the nodes it came from (`edges`), never the Tensors between, so that an intermediate result
-lives no longer than somebody needs it. Nodes are numbered as they are made; to take the largest number
-first is a topological order, without recursion and without a first walk over the graph.
+lives no longer than somebody needs it. Nodes are numbered as they are made; to take the largest
+number first is a topological order, without recursion and without a first walk over the graph.
 """
 
 from __future__ import annotations

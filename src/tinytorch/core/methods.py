@@ -153,7 +153,7 @@ class Methods:
         if dim0 is None and dim1 is None:
             if self.ndim < 2:
                 return self  # type: ignore[no-any-return]
-            dim0, dim1 = -2, -1
+            return apply(shape.TransposeBackward, self, dim0=-2, dim1=-1)
         if dim0 is None or dim1 is None:
             raise InvalidValue("transpose takes no axes or two, got one")
         _checked_axis(self, (dim0, dim1))

@@ -62,18 +62,15 @@ class Traced(NDArrayOperatorsMixin):
         return apply_ufunc(self.recorder, ufunc, method, inputs, keywords)
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        from tinytorch.fuse.functions import apply_function
-
-        return apply_function(self.recorder, function, args, keywords)
+        return self.recorder.rules.function(self.recorder, function, args, keywords)
 
     def __getattr__(self, name: str) -> Any:
-        from tinytorch.fuse.functions import METHODS
-
         if name.startswith("__"):
             raise AttributeError(name)
-        if name not in METHODS:
+        if name not in self.recorder.rules.methods:
             refuse(f"an array's .{name} is not supported", "compute it outside the fused function")
-        return lambda *args, **keywords: METHODS[name](self.recorder, self, *args, **keywords)
+        method = self.recorder.rules.methods[name]
+        return lambda *args, **keywords: method(self.recorder, self, *args, **keywords)
 
     def __pow__(self, exponent: Any) -> Any:
         # NumPy's operator, unlike np.power, has short cuts for these.
@@ -85,8 +82,6 @@ class Traced(NDArrayOperatorsMixin):
         return np.power(self, exponent)
 
     def __getitem__(self, key: Any) -> Traced:
-        from tinytorch.fuse.functions import expand
-
         keys = list(key) if isinstance(key, tuple) else [key]
         full = slice(None)
         if any(k is not None and k is not Ellipsis and k != full for k in keys):
@@ -166,6 +161,16 @@ def count(recorder: Recorder, dims: tuple[int | str, ...]) -> Any:
     for dim in dims:
         total = total * size_of(recorder, dim)
     return total
+
+
+def expand(recorder: Recorder, x: Traced, axes: tuple[int, ...]) -> Traced:
+    """Put axes of size one at these places of the result."""
+    inner = iter(x.node.shape)
+    rank = x.ndim + len(axes)
+    shape = tuple(1 if i in axes else next(inner) for i in range(rank))
+    x.seen_elsewhere()
+    node = Node("expand", (x.place,), x.dtype, shape, axes)
+    return Traced(recorder, recorder.append(node)).seen_elsewhere()
 
 
 def cast(recorder: Recorder, place: int, dtype: DType) -> int:

@@ -104,6 +104,7 @@ class _Assembler:
             if walked.body:
                 lines += writer.start(time)
                 lines += walked.loops(writer, "0", writer.extent(writer.columns[0]))
+                lines += writer.prefetches() if time == 0 and len(passes) > 1 else []
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
         body += self._each_row(writer, lines, "first", "last")

@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinytorch.fuse.ir import Node, is_reduction
-from tinytorch.fuse.schedule import Index, Value, operand_values, walk
+from tinytorch.fuse.schedule import Index, Value, is_heavy, operand_values, walk
 from tinytorch.fuse.table import LIMITED, OPERATIONS, REDUCTIONS, identity
 from tinytorch.fuse.variant import Program, literal, type_name
 
 BLOCK = 16_384  # columns that one task folds or writes
+TOGETHER = 4  # vectors whose chains of operations overlap, where the chains are long
 INDENT = "    "
 
 
@@ -23,17 +24,19 @@ class Walk:
     """One pass over the columns: the statements for an element, and the names of what they fold.
 
     `check` sets `beyond` where an element is outside of what the body holds for; `careful` is the
-    body that holds for all.
+    body that holds for all. `heavy`: the elements take a function's polynomial.
     """
 
     body: list[str]
     folds: list[str]
     check: list[str]
     careful: list[str]
+    heavy: bool
 
     def loops(self, writer: NestWriter, first: str, last: str) -> list[str]:
         """Return the loops over the columns."""
-        fast = writer.columns_loop(self.body, first, last)
+        told = [f"loops.interleave({TOGETHER})"] if self.heavy else []
+        fast = writer.columns_loop(told + self.body, first, last)
         if not self.check:
             return fast
         slow = writer.columns_loop(self.careful, first, last)
@@ -240,7 +243,10 @@ class NestWriter:
             careful, _ = self.pass_body(time)
             self.careful = False
         self.kept_now = after
-        return Walk(body, folds, check, careful)
+        heavy = any(
+            is_heavy(self.graph, self.nest, root) for root in self.nest.roots(self.graph, time)
+        )
+        return Walk(body, folds, check, careful, heavy)
 
     def pass_body(self, time: int) -> tuple[list[str], list[str]]:
         """Return the statements for one element of a pass, and the names of what it folds."""
@@ -335,6 +341,19 @@ class NestWriter:
             lines.append(f"{depth}for {self.variable[group]} in range({span}):")
             depth += INDENT
         return lines + [depth + line for line in body]
+
+    def prefetches(self) -> list[str]:
+        """Return the statements that ask for the next row of each gapless input, once the current
+        one has been read."""
+        if len(self.rows) != 1 or len(self.columns) != 1 or not self.columns[0]:
+            return []
+        outputs = {f"out{s.target[1]}" for s in self.nest.stores if s.target[0] == "out"}
+        width, row = self.extent(self.columns[0]), self.variable[self.rows[0]]
+        return [
+            f"loops.prefetch({name}, ({row} + 1) * {width}, {width})"
+            for name, index in self.accesses
+            if index == self.nest.full and name not in outputs and self.program.layout(name) == "C"
+        ]
 
     def after(self, time: int) -> list[str]:
         """Return the stores of what is known once a pass is over."""

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinytorch import config
-from tinytorch.errors import InvalidValue, VerificationError
+from tinytorch.errors import VerificationError
 from tinytorch.fuse.ir import LEAVES, Graph, Node, is_reduction
+from tinytorch.fuse.plan import Plan
 from tinytorch.fuse.table import OPERATIONS
-from tinytorch.fuse.variant import Variant
 from tinytorch.measure import machine
 from tinytorch.measure.roofline import Roof
 from tinytorch.measure.units import bytes_text, figures, percent_text, ratio_text, seconds_text
 from tinytorch.native import threads
 
 if TYPE_CHECKING:
-    from tinytorch.fuse.compile import Fused, Plan
     from tinytorch.measure.clock import Comparison
 
 _VIEWS = ("expand", "squeeze")
@@ -73,8 +73,11 @@ class Explanation:
         if self.roof is None or self.predicted_seconds is None:
             lines.append("no prediction: the ceilings of this machine were not measured")
         else:
+            computing = self.flops / self.roof.peak_flops_per_s
+            bound = "computing" if computing == self.predicted_seconds else "memory traffic"
             lines.append(
-                f"roofline: at least {seconds_text(self.predicted_seconds)} ({self.roof.level})"
+                f"roofline: at least {seconds_text(self.predicted_seconds)}, bound by {bound} "
+                f"({self.roof.level})"
             )
         if self.measured is not None:
             seconds = self.measured.candidate.median
@@ -131,20 +134,22 @@ def _roof(dtype: np.dtype[Any], bytes_moved: int) -> Roof | None:
     )
 
 
-def _race(owner: Fused, plan: Plan, arguments: tuple[Any, ...]) -> Comparison:
+def _race(
+    plan: Plan, plain: Callable[..., Any], fused: Callable[..., Any], arguments: tuple[Any, ...]
+) -> Comparison:
     """Check the fused result against the unfused one, then time both, the fused into `out`."""
     from tinytorch.measure.clock import compare
 
-    made = owner(*arguments)
+    made = fused(*arguments)
     with np.errstate(all="ignore"):
-        wanted = owner.function(*arguments)
-        single = plan.program.traced.single
+        wanted = plain(*arguments)
+        single = plan.single
         for got, want in zip(*(((made,), (wanted,)) if single else (made, wanted)), strict=True):
-            _verify(owner.__name__, np.asarray(got), np.asarray(want))
+            _verify(plan.name, np.asarray(got), np.asarray(want))
         out = np.asarray(made) if single else tuple(np.asarray(m) for m in made)
         return compare(
-            lambda: owner.function(*arguments),
-            lambda: owner(*arguments, out=out),
+            lambda: plain(*arguments),
+            lambda: fused(*arguments, out=out),
             names=("unfused", "fused"),
         )
 
@@ -158,25 +163,25 @@ def _verify(name: str, got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) ->
         raise VerificationError(f"{name}, fused, does not give what it gives unfused: not timed")
 
 
-def explain(owner: Fused, arguments: tuple[Any, ...], measure: bool) -> Explanation:
-    """Explain one call; `measure` also times it. Raises FusionError as the call would."""
-    plan = owner._plan(arguments)
-    if plan is None:
-        raise InvalidValue(f"{owner.__name__} runs unfused for these arguments")
+def explain(
+    plan: Plan,
+    plain: Callable[..., Any],
+    fused: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    measure: bool,
+) -> Explanation:
+    """Explain one call of a plan; `measure` also times it against the plain function."""
     program, sizes = plan.program, plan.sizes
-    variant = Variant(
-        plan.layouts, ("C",) * len(plan.shapes), (None,) * len(plan.arrays), plan.blocks
-    )
     graph = program.graph
     touched = [*program.inputs.values(), *(graph.nodes[i] for i in graph.outputs)]
     bytes_moved = sum(_elements(n, sizes) * n.dtype.itemsize for n in touched)
     return Explanation(
-        name=owner.__name__,
+        name=plan.name,
         history=tuple(program.history),
-        source=owner.emit(program, plan.arrays, variant).source,
+        source=plan.emit().source,
         flops=_flops(graph, sizes),
         bytes_moved=bytes_moved,
         unfused_bytes=_traffic(program.history[0][1], sizes),
         roof=_roof(graph.nodes[graph.outputs[0]].dtype, bytes_moved),
-        measured=_race(owner, plan, arguments) if measure else None,
+        measured=_race(plan, plain, fused, arguments) if measure else None,
     )

@@ -9,10 +9,10 @@ from typing import cast as cast_type
 
 import numpy as np
 
-from tinytorch.fuse.arrays import Traced, cast, count, operand, typed
+from tinytorch.fuse.arrays import Traced, apply_ufunc, cast, count, expand, operand, typed
 from tinytorch.fuse.ir import Node
 from tinytorch.fuse.table import REDUCTIONS
-from tinytorch.fuse.trace import Number, Recorder, compute, refuse
+from tinytorch.fuse.trace import Number, Recorder, Rules, compute, refuse
 
 _MISSING = np._NoValue
 
@@ -53,16 +53,6 @@ def astype(recorder: Recorder, x: Traced, dtype: Any, **named: Any) -> Traced:
     named.pop("copy", None)
     _no_more(named, "astype")
     return Traced(recorder, recorder.add("cast", (x.place,), np.dtype(dtype)))
-
-
-def expand(recorder: Recorder, x: Traced, axes: tuple[int, ...]) -> Traced:
-    """Put axes of size one at these places of the result."""
-    inner = iter(x.node.shape)
-    rank = x.ndim + len(axes)
-    shape = tuple(1 if i in axes else next(inner) for i in range(rank))
-    x.seen_elsewhere()
-    node = Node("expand", (x.place,), x.dtype, shape, axes)
-    return Traced(recorder, recorder.append(node)).seen_elsewhere()
 
 
 def expand_dims(recorder: Recorder, a: Traced, axis: Any) -> Traced:
@@ -263,3 +253,6 @@ def apply_function(recorder: Recorder, function: Any, args: Any, keywords: Any) 
     if "a" in keywords and name in (*_REDUCERS, "clip"):
         args, keywords = (keywords.pop("a"), *args), keywords
     return FUNCTIONS[name](recorder, *args, **keywords)
+
+
+RULES = Rules(apply_ufunc, apply_function, METHODS)

@@ -190,10 +190,55 @@ def drop_unused(graph: Graph) -> Graph:
     return copier.done()
 
 
+def know_ranges(graph: Graph) -> Graph:
+    """Use what is known of values: x less its own maximum is not positive, so exp is cheaper.
+
+    The largest of a row's exponentials is then 1 and their sum at least that, so that its inverse,
+    once a row, may stand for a division of each element.
+    """
+    copier = _Copier(graph)
+    for old in graph.nodes:
+        node = copier.moved(old)
+        if node.op == "exp" and _is_less_its_maximum(copier, node.operands[0]):
+            copier.place.append(copier.like(node, "exp_nonpositive", *node.operands))
+        elif node.op == "divide" and _is_sum_of_powers(copier, node.operands[1]):
+            x, by = node.operands
+            inverse = copier.like(copier.nodes[by], "reciprocal", by)
+            copier.place.append(copier.like(node, "multiply", x, inverse))
+        else:
+            copier.place.append(copier.add(node))
+    return copier.done()
+
+
+def _row_value(copier: _Copier, place: int, fold: str) -> Node | None:
+    """Return the fold over the last axes that a value stretches along them again, if it is one."""
+    node = copier.nodes[place]
+    if node.op != "expand":
+        return None
+    inner = copier.nodes[node.operands[0]]
+    leading = len(inner.shape)
+    along = node.value == tuple(range(leading, len(node.shape)))
+    return inner if along and inner.op == fold and inner.value == len(node.value) else None
+
+
+def _is_less_its_maximum(copier: _Copier, place: int) -> bool:
+    node = copier.nodes[place]
+    if node.op != "subtract":
+        return False
+    largest = _row_value(copier, node.operands[1], "max")
+    return largest is not None and largest.operands == node.operands[:1]
+
+
+def _is_sum_of_powers(copier: _Copier, place: int) -> bool:
+    total = _row_value(copier, place, "sum")
+    return total is not None and copier.nodes[total.operands[0]].op == "exp_nonpositive"
+
+
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
     simplify,
     share_common,
+    know_ranges,
     drop_unused,
 )
 

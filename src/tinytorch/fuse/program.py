@@ -13,6 +13,7 @@ import numpy as np
 
 from tinytorch.errors import FusionError, ShapeError
 from tinytorch.fuse.arrays import Traced
+from tinytorch.fuse.functions import RULES
 from tinytorch.fuse.ir import Graph, Node
 from tinytorch.fuse.passes import optimise
 from tinytorch.fuse.schedule import Nest, Scheduler, late_reads
@@ -55,7 +56,7 @@ def trace(
     function: Callable[..., Any], names: tuple[str, ...], arguments: Arguments, rigid: bool
 ) -> Trace:
     """Run the function on stand-ins and return what it did; raises FusionError."""
-    recorder = Recorder(rigid)
+    recorder = Recorder(RULES, rigid)
     given = [stand_in(recorder, i, n, v) for i, (n, v) in enumerate(zip(names, arguments))]  # noqa: B905
     result = function(*given)
     single = not isinstance(result, tuple | list)

@@ -261,7 +261,8 @@ def _keep(graph: Graph, nest: Nest) -> None:
         operand = (node.operands[0], nest.full)
         # NOTE: computed twice, a value may differ in its last bit, and would not be found again.
         if REDUCTIONS[node.op].argument and graph.nodes[operand[0]].op != "input":
-            last_use.setdefault(operand, nest.folds[place])
+            # It is looked for after the pass: a result of that very pass is no room for it.
+            last_use[operand] = max(last_use.get(operand, 0), nest.folds[place] + 1)
     _give_room(graph, nest, last_use)
 
 

@@ -130,6 +130,7 @@ OPERATIONS: dict[str, Operation] = {
     "isinf": _float("abs({0}) == {s}(np.inf)"),
     "isfinite": _float("abs({0}) < {s}(np.inf)"),
     "exp": _float("vmath.exp({0})", 20, True),
+    "exp_nonpositive": _float("vmath.exp_nonpositive({0})", 20, True),
     "expm1": _float("vmath.expm1({0})", 20, True),
     "log": _float("vmath.log({0})", 20, True),
     "log1p": _float("vmath.log1p({0})", 30, True),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import linecache
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -69,14 +69,23 @@ class Trace:
     single: bool
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How operations on stand-ins are recorded: ufuncs, NumPy's other functions, and methods."""
+
+    ufunc: Callable[..., Any]
+    function: Callable[..., Any]
+    methods: Mapping[str, Callable[..., Any]]
+
+
 class Recorder:
     """Collects the nodes of one trace, and which sizes broadcasting makes equal.
 
     `rigid`: an argument's axis of size one is a size like any other, and is never stretched.
     """
 
-    def __init__(self, rigid: bool = False) -> None:
-        self.rigid = rigid
+    def __init__(self, rules: Rules, rigid: bool = False) -> None:
+        self.rules, self.rigid = rules, rigid
         self.nodes: list[Node] = []
         self.params: list[Host] = []
         self.sizes: dict[str, tuple[int, int]] = {}
@@ -198,9 +207,7 @@ class Number:
         return repr(self._concrete())
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **keywords: Any) -> Any:
-        from tinytorch.fuse.arrays import apply_ufunc
-
-        return apply_ufunc(self.recorder, ufunc, method, inputs, keywords)
+        return self.recorder.rules.ufunc(self.recorder, ufunc, method, inputs, keywords)
 
 
 def compute(recorder: Recorder, call: Callable[..., Any], name: str, values: Arguments) -> Number:

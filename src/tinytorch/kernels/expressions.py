@@ -58,6 +58,14 @@ def fused_rows(
     return _run(op, function, (*flat, *dense, *numbers), shapes, (-1, width), out)
 
 
+def fused_total(op: str, function: Fused, arrays: tuple[Array, ...], out: Any) -> Any:
+    """Run a fused function of vectors whose result is one number; over nothing it is 0."""
+    result = destination(op, arrays, out)
+    flat = tuple(_dense(a).reshape(-1) for a in arrays)
+    result[...] = function(*flat) if flat[0].size else 0
+    return result
+
+
 def _checked(op: str, arrays: tuple[Array, ...], out: Any, params: dict[str, Any]) -> Shapes:
     described = ops.get(op)
     if out is not None:
@@ -89,12 +97,19 @@ def _run(
             return made.reshape(shapes[0])
         return tuple(one.reshape(shape) for one, shape in zip(made, shapes, strict=True))
     wanted = (out,) if len(shapes) == 1 else out
-    targets = tuple(
-        (one if one.flags.c_contiguous else np.empty(one.shape, one.dtype)).reshape(flat)
-        for one in wanted
-    )
+    targets = tuple(_target(one, flat, given) for one in wanted)
     function(*given, out=targets[0] if len(shapes) == 1 else targets)
     for one, target in zip(wanted, targets, strict=True):
         if not one.flags.c_contiguous:
             one[...] = target.reshape(one.shape)
     return out
+
+
+def _target(out: Array, flat: Shape, given: tuple[Any, ...]) -> Array:
+    """Return where a function may write: `out` in the shape `flat`, or memory in its place."""
+    if not out.flags.c_contiguous:
+        out = np.empty(out.shape, out.dtype)
+    target = out.reshape(flat)
+    # NOTE: the very array that is an input, where it is one: that is told at a glance.
+    same = (a for a in given if a is out or (isinstance(a, np.ndarray) and a.base is out))
+    return next((a for a in same if a.shape == target.shape), target)

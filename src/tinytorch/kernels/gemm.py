@@ -13,9 +13,10 @@ from tinytorch import ops
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName, UnsupportedInput
 from tinytorch.kernels.outputs import aligned_empty, destination
 from tinytorch.measure.caches import detect_caches
-from tinytorch.native.gemm import product
+from tinytorch.native.gemm import prepacked, product
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.plan import CacheBytes
+from tinytorch.native.gemm.prepacked import PackedMatrix
 from tinytorch.native.gemm.product import PLAIN, Extras
 from tinytorch.ops.spec import FLOATS, Array
 
@@ -54,9 +55,20 @@ def _checked_extras(shape: tuple[int, ...], extras: Extras) -> None:
         )
 
 
+def prepack(b: Array) -> PackedMatrix:
+    """Return b (K, N), float32 or float64 of any strides, packed for many products `gemm(a, b)`.
+
+    It is a copy: later changes of `b` don't reach it. Raises ShapeError or UnsupportedInput.
+    """
+    if b.ndim != 2:
+        raise ShapeError(f"prepack takes one matrix (K, N), got shape {b.shape}")
+    _checked_types((b,))
+    return prepacked.pack(b)
+
+
 def gemm(
     a: Array,
-    b: Array,
+    b: Array | PackedMatrix,
     out: Array | None = None,
     *,
     alpha: float = 1.0,
@@ -67,22 +79,25 @@ def gemm(
 ) -> Array:
     """Return activation(alpha * a @ b + beta * out + bias) + residual; written to `out` if given.
 
-    a (..., M, K), b (..., K, N): batch axes broadcast, any strides, transposed views included.
-    bias (N,), residual (..., M, N); activation None, "relu" or "gelu" (its tanh form). All float32
-    or all float64. Where beta is 0, `out` is not read. Raises ShapeError, InvalidValue or
-    UnsupportedInput for what does not fit.
+    a (..., M, K), b (..., K, N): batch axes broadcast, any strides, transposed views included; or b
+    from `prepack`, which spares packing it again.
+    bias (N,), residual (..., M, N); activation None, "relu", "gelu" (its tanh form) or "gelu_erf".
+    All float32 or all float64. Where beta is 0, `out` is not read. Raises ShapeError, InvalidValue
+    or UnsupportedInput for what does not fit.
     """
     extras = Extras(float(alpha), float(beta), bias, residual, activation or "none")
-    _checked_types(tuple(array for array in (a, b, bias, residual) if array is not None))
+    plain = b.view if isinstance(b, PackedMatrix) else b
+    _checked_types(tuple(array for array in (a, plain, bias, residual) if array is not None))
     _checked_extras(ops.get("matmul").output_shape((a.shape, b.shape)), extras)
     if out is None and beta != 0:
         raise InvalidValue(f"gemm's beta={beta} needs an `out` to add to: pass one, or beta=0")
-    return into(destination("matmul", (a, b), out), a, b, extras)
+    return into(destination("matmul", (a, plain), out), a, b, extras)
 
 
-def into(result: Array, a: Array, b: Array, extras: Extras = PLAIN) -> Array:
+def into(result: Array, a: Array, b: Array | PackedMatrix, extras: Extras = PLAIN) -> Array:
     """Write the product into `result`, which may overlap an operand, and return it."""
-    if _overlaps(result, (a, b, extras.bias, extras.residual)):
+    own = None if isinstance(b, PackedMatrix) else b
+    if _overlaps(result, (a, own, extras.bias, extras.residual)):
         apart = aligned_empty(result.shape, result.dtype)
         if extras.beta:
             apart[...] = result

@@ -38,7 +38,7 @@ def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params:
     """
     described = ops.get(op)
     shape = described.output_shape(tuple(a.shape for a in arrays), **params)
-    return _fitting(op, shape, expected_dtype(described, arrays), out)
+    return fitting(op, shape, expected_dtype(described, arrays), out)
 
 
 def destinations(
@@ -55,10 +55,14 @@ def destinations(
     for i, one in enumerate(out):
         if any(np.may_share_memory(one, other) for other in out[:i]):
             raise InvalidValue(f"{op}'s out arrays overlap: pass one array for each output")
-    return tuple(_fitting(op, s, dtype, one) for s, one in zip(shapes, out, strict=True))
+    return tuple(fitting(op, s, dtype, one) for s, one in zip(shapes, out, strict=True))
 
 
-def _fitting(op: str, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
+def fitting(op: str, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:
+    """Return `out`, or a fresh array where it is None, for an output of that shape and dtype.
+
+    Raises ShapeError or InvalidValue with both sides named when `out` does not fit.
+    """
     if out is None:
         return aligned_empty(shape, dtype)
     if not isinstance(out, np.ndarray) or out.dtype != dtype:
@@ -85,21 +89,6 @@ def flat_pass(
     result = destination(op, arrays, out, **params)
     target = result if out is None else _target(result, arrays)
     loop(*[a.reshape(-1) for a in arrays], target.reshape(-1))
-    if target is not result:
-        result[...] = target
-    return result
-
-
-def row_pass(op: str, loop: Callable[..., Any], x: Array, out: Array | None) -> Array:
-    """Run a compiled `loop(rows, out_rows)` over a C-contiguous array as rows of its last axis.
-
-    As `flat_pass`, for loops that need whole rows; arrays without elements are left alone.
-    """
-    result = destination(op, (x,), out)
-    if not x.size:
-        return result
-    target = result if out is None else _target(result, (x,))
-    loop(x.reshape(-1, x.shape[-1]), target.reshape(-1, x.shape[-1]))
     if target is not result:
         result[...] = target
     return result

@@ -70,7 +70,10 @@ def numba() -> Any:
 
     isa = level.isa()  # refuses what this CPU lacks
     if config.get("TINYTORCH_ISA") and platform.machine().lower() in ("x86_64", "amd64"):
-        module.config.CPU_NAME, module.config.CPU_FEATURES = _ISA_CPU[isa]
+        cpu, features = _ISA_CPU[isa]
+        vnni = f"+{level.vnni_feature()}" if level.vnni_feature() else ""
+        module.config.CPU_NAME = cpu
+        module.config.CPU_FEATURES = ",".join(part for part in (features, vnni) if part)
     if threads.get_num_threads() < threads.usable_cpus():
         threads.set_num_threads(threads.get_num_threads())  # its pool is there to be told only now
     return module
@@ -115,6 +118,15 @@ def jit(
 _POOL = threading.Lock()
 
 
+@functools.cache
+def _ready() -> Callable[[], None]:
+    """Give OpenBLAS our pool, and return what keeps the pool's workers off their caller's CPU."""
+    from tinytorch.native import blas, placement  # which are compiled by what is here
+
+    blas.adopt()
+    return placement.keep_apart
+
+
 class _Shared:
     """A function in two forms: its `prange` loops shared among threads, and for one thread alone.
 
@@ -129,7 +141,13 @@ class _Shared:
         if threads.get_num_threads() == 1:
             return self._serial(*args)
         with _POOL:
+            _ready()()
             return self._parallel(*args)
+
+    @property
+    def parallel(self) -> Any:
+        """The form whose loops are shared, for compiled code to call."""
+        return self._parallel
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._parallel, name)

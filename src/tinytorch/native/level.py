@@ -55,6 +55,49 @@ def isa() -> str:
     return str(asked)
 
 
+def _is_x86() -> bool:
+    return platform.machine().lower() in ("x86_64", "amd64")
+
+
+@functools.cache
+def _host_features() -> frozenset[str]:
+    try:
+        features = binding.get_host_cpu_features()
+    except RuntimeError:
+        return frozenset()
+    return frozenset(name for name, there in features.items() if there)
+
+
+def vnni_feature() -> str | None:
+    """Return LLVM's name for this CPU's dot product of bytes at the level `isa()`, or None."""
+    needed = {"avx512": "avx512vnni", "avx2": "avxvnni"}.get(isa())
+    return needed if needed in _host_features() else None
+
+
+def int8() -> str:
+    """Return how INT8 codes are multiplied: one of the dots that native/int8/dots.py describes.
+
+    TINYTORCH_INT8 forces one; raises InvalidValue where this CPU has no such instruction.
+    """
+    asked = config.get("TINYTORCH_INT8")
+    has = {
+        "vnni": vnni_feature() is not None,
+        "maddubs": _is_x86() and "ssse3" in _host_features(),
+        "int16": _is_x86(),
+        "emulated": True,
+        "portable": True,
+    }
+    if asked is None:
+        return next(name for name in ("vnni", "maddubs", "int16", "portable") if has[name])
+    if not has[str(asked)]:
+        there = ", ".join(name for name, is_there in has.items() if is_there)
+        raise InvalidValue(
+            f"TINYTORCH_INT8={asked} asks for an instruction that this CPU lacks at the level "
+            f"{isa()}: unset it, or choose from {there}"
+        )
+    return str(asked)
+
+
 def vector_bytes() -> int:
     """Return the bytes in one vector register at the level `isa()`."""
     return _VECTOR_BYTES[isa()]

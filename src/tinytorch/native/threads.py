@@ -2,10 +2,11 @@
 
 Two pools on the same cores fight: after a call, the workers of each spin while they wait for the
 next, and the other pool's work has to wait for them: with the defaults, a small product and a small
-parallel kernel in turns take many times the sum of both (`make bench` measures it). OpenMP workers
-can be made to sleep instead of spinning, but only if the wish is in the environment before libgomp
-is loaded, so `prepare` runs before Numba is imported, and says so when it came too late. OpenBLAS's
-own workers still spin for a while after a call; its switch is read when NumPy is loaded, before us.
+parallel kernel in turns take many times the sum of both (`make bench` measures it). So OpenBLAS is
+given our pool (`native/blas.py`), and how long that pool's workers spin is chosen here: long enough
+to catch the next kernel of a program, for waking one that sleeps takes longer than a small kernel
+does, and no longer than that, for the cores may be wanted elsewhere. libgomp reads the wish when it
+is loaded, so `prepare` runs before Numba is imported, and says so when it came too late.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import Any
 from tinytorch import config
 from tinytorch.errors import InvalidValue
 
-_WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+# In looks at the place where work is announced.
+_WAIT = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "20000"}
 
 
 def _quota(folder: Path) -> float:
@@ -113,6 +115,9 @@ def _after_fork() -> None:
     """Use one thread in a forked process: GNU OpenMP's pool is not copied, and not made anew."""
     global _current, _forked
     _current, _forked = 1, True
+    blas = sys.modules.get("tinytorch.native.blas")
+    if blas is not None:
+        blas.release()
 
 
 def _apply(count: int) -> None:

@@ -1,6 +1,7 @@
 """linear: Y = activation(X @ W + b), the layer that transformers spend their time in.
 
-`activation` is "none", "relu" or "gelu" (the tanh form). W is (K, N): one column an output.
+`activation` is "none", "relu", "gelu" (its tanh form) or "gelu_erf" (its exact form). W is (K, N):
+one column an output.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.ops import gelu
 from tinytorch.ops.spec import Array, Op, Shape, Shapes, Size, Tolerance, wide
 
-ACTIVATIONS = ("none", "relu", "gelu")
+# The activations that are a form of gelu, and the op's name for the form.
+GELU_FORMS = {"gelu": "tanh", "gelu_erf": "none"}
+ACTIVATIONS = ("none", "relu", *GELU_FORMS)
 # Operations an element beside the product: the bias, and what the activation's own op counts.
-_EXTRA_FLOPS = {"none": 1, "relu": 2, "gelu": 10}
+_EXTRA_FLOPS = {"none": 1, "relu": 2, "gelu": 10, "gelu_erf": 10}
 
 
 def _output_shape(shapes: Shapes, activation: str = "none") -> Shape:
@@ -43,7 +46,9 @@ def _flops(shapes: Shapes, activation: str = "none") -> int:
 def _activated(z: Array, activation: str) -> Array:
     if activation == "relu":
         return np.maximum(z, 0)
-    return np.asarray(gelu.OP.reference(z)) if activation == "gelu" else z
+    if activation in GELU_FORMS:
+        return np.asarray(gelu.OP.reference(z, approximate=GELU_FORMS[activation]))
+    return z
 
 
 def _reference(x: Array, w: Array, b: Array, activation: str = "none") -> Array:
@@ -55,7 +60,7 @@ def _bound(reference: Array, x: Array, w: Array, b: Array, activation: str = "no
     summed = 2.0 * math.sqrt(max(1, w.shape[0])) * np.matmul(np.abs(x), np.abs(w))
     before = np.asarray(summed + z + np.abs(b))
     # gelu's slope is at most 1.13, and its own error 4 |z|; relu's slope is at most 1.
-    return 1.13 * before + 4.0 * z if activation == "gelu" else before
+    return 1.13 * before + 4.0 * z if activation in GELU_FORMS else before
 
 
 def _draw(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array:
@@ -96,6 +101,11 @@ OP = Op(
         for K in (384, 768)
         for tokens in (128, 512, 1024, 4096)
     ),
-    variants=({"activation": "gelu"}, {"activation": "relu"}, {"activation": "none"}),
+    variants=(
+        {"activation": "gelu"},
+        {"activation": "relu"},
+        {"activation": "none"},
+        {"activation": "gelu_erf"},
+    ),
     draw=_draw,
 )

@@ -21,6 +21,8 @@ def _output_shape(shapes: Shapes) -> Shape:
             f"matmul shape mismatch: {a} @ {b}: the inner dimensions {a[-1]} and {b[-2]} must be "
             "equal; transpose or reshape one operand"
         )
+    if a[:-2] == b[:-2]:
+        return (*a[:-1], b[-1])  # np.broadcast_shapes takes as long as a small product
     try:
         batch = np.broadcast_shapes(a[:-2], b[:-2])
     except ValueError as error:

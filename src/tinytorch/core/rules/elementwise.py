@@ -201,12 +201,10 @@ class SiLUBackward(Elementwise):
     __slots__ = ()
 
     def forward(self, x: Array) -> Array:
-        """Keep x."""
+        """Compute on the backend, and keep x."""
         self.saved = (x,)
-        return np.asarray(x * compute.sigmoid(x))
+        return compute.silu(x)
 
     def backward(self, grad: Array) -> Any:
-        """silu' = s + x s (1 - s)."""
-        x = self.saved[0]
-        s = compute.sigmoid(x)
-        return grad * (s + x * s * (1 - s))
+        """The slope, from x."""
+        return compute.silu_gradient(self.saved[0], grad)

@@ -34,7 +34,7 @@ class SumBackward(Rule):
 
     __slots__ = ()
 
-    def forward(self, x: Array, axis: Axis, keepdims: bool) -> Array:
+    def forward(self, x: Array, axis: Axis, keepdims: bool) -> Any:
         """Compute with NumPy."""
         self.saved = x.shape, axis
         return x.sum(axis=axis, keepdims=keepdims)
@@ -50,7 +50,7 @@ class MeanBackward(Rule):
 
     __slots__ = ()
 
-    def forward(self, x: Array, axis: Axis, keepdims: bool) -> Array:
+    def forward(self, x: Array, axis: Axis, keepdims: bool) -> Any:
         """Compute with NumPy."""
         self.saved = x.shape, axis
         return x.mean(axis=axis, keepdims=keepdims)
@@ -69,7 +69,7 @@ class MaxBackward(Rule):
     fresh = True
     largest = True
 
-    def forward(self, x: Array, axis: Axis, keepdims: bool) -> Array:
+    def forward(self, x: Array, axis: Axis, keepdims: bool) -> Any:
         """Keep x and the result."""
         found = (x.max if self.largest else x.min)(axis=axis, keepdims=keepdims)
         self.saved = x, np.asarray(found), axis
@@ -97,7 +97,7 @@ class VarBackward(Rule):
     __slots__ = ()
     fresh = True
 
-    def forward(self, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
+    def forward(self, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Any:
         """Keep x."""
         self.saved = x, axis, ddof
         return x.var(axis=axis, keepdims=keepdims, ddof=ddof)
@@ -115,7 +115,7 @@ class StdBackward(Rule):
     __slots__ = ()
     fresh = True
 
-    def forward(self, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Array:
+    def forward(self, x: Array, axis: Axis, keepdims: bool, ddof: int) -> Any:
         """Keep x and the result."""
         found = x.std(axis=axis, keepdims=keepdims, ddof=ddof)
         self.saved = x, np.asarray(found), axis, ddof

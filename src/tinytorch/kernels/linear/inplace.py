@@ -9,6 +9,7 @@ import numpy as np
 from tinytorch.kernels.gelu import parallel as gelu
 from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import kernel
+from tinytorch.ops.linear import GELU_FORMS
 
 
 @kernel("linear", above="unfused", reuses_out=True)
@@ -20,9 +21,9 @@ def inplace(x, w, b, out=None, activation="none"):
     target += b
     if activation == "relu":
         np.maximum(target, 0, out=target)
-    elif activation == "gelu":
+    elif activation in GELU_FORMS:
         dense = np.ascontiguousarray(target).reshape(target.shape)
-        target = gelu.parallel(dense, out=target)
+        target = gelu.parallel(dense, out=target, approximate=GELU_FORMS[activation])
     if target is not result:
         result[...] = target
     return result

@@ -9,6 +9,7 @@ import numpy as np
 from tinytorch.kernels.gelu import unfused as gelu
 from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import kernel
+from tinytorch.ops.linear import GELU_FORMS
 
 
 @kernel("linear", above="naive")
@@ -17,7 +18,7 @@ def unfused(x, w, b, out=None, activation="none"):
     result = np.matmul(x, w) + b
     if activation == "relu":
         result = np.maximum(result, 0)
-    elif activation == "gelu":
-        result = gelu.unfused(result)
+    elif activation in GELU_FORMS:
+        result = gelu.unfused(result, approximate=GELU_FORMS[activation])
     target[...] = result
     return target

@@ -8,4 +8,5 @@ from tinytorch.kernels.registry import kernel
 
 @kernel("multiply", above="vectorised", dtypes=None, reuses_out=True)
 def inplace(x, y, out=None):
-    return np.multiply(x, y, out=destination("multiply", (x, y), out))
+    # NOTE: without `out`, NumPy checks and allocates by itself, in a tenth of the time.
+    return np.multiply(x, y, out=None if out is None else destination("multiply", (x, y), out))

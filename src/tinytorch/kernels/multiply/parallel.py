@@ -1,32 +1,18 @@
-"""The compiled loop, with the elements shared among the threads.
+"""The same loop, written by the fusion compiler, with the elements shared among the threads.
 
 A product an element leaves the cores waiting for memory: only added bandwidth helps.
 """
 
-from tinytorch.kernels.multiply.compiled import loop
-from tinytorch.kernels.outputs import flat_pass
+from tinytorch.fuse import fuse
+from tinytorch.kernels.expressions import fused_elements
 from tinytorch.kernels.registry import CONTIGUOUS, kernel
-from tinytorch.native import threads
-from tinytorch.native.codecache import jit, prange
 
 
-@jit(parallel=True)
-def _shares(x, y, out, shares):
-    n = out.size
-    for share in prange(shares):
-        first, last = share * n // shares, (share + 1) * n // shares
-        loop(x[first:last], y[first:last], out[first:last])
+@fuse(rigid=True)
+def expression(x, y):
+    return x * y
 
 
 @kernel("multiply", above="compiled", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 19)
 def parallel(x, y, out=None):
-    shares = threads.get_num_threads()
-    return flat_pass(
-        "multiply",
-        lambda a, b, c: _shares(a, b, c, shares),
-        (
-            x,
-            y,
-        ),
-        out,
-    )
+    return fused_elements("multiply", expression, (x, y), out)

@@ -23,10 +23,15 @@ View = namedtuple("View", "start row column")
 # An operand as the micro-kernel reads it: the first panel's address, the elements from panel to
 # panel; and within one from row (column, for B) to row, and from one k to the next.
 Panels = namedtuple("Panels", "start apart across along")
-# Blocks as above; what to pack; the addresses where packed blocks go.
+# Blocks as above; what to pack (B: one of the three below); the addresses where packed blocks go.
 Plan = namedtuple("Plan", "rows depth columns packs_a packs_b a_room b_room")
 # C = alpha * A @ B + beta * C, then the epilogue.
 Update = namedtuple("Update", "alpha beta finish")
+
+# B is read where it lies, or packed block by block, or was packed as a whole beforehand: a panel
+# then holds the whole depth, and the view's `row` leads from step to step, its `column` times NR
+# from panel to panel.
+IN_PLACE, PACKS, PACKED = 0, 1, 2
 
 # The deepest B whose ragged last panel fits the room on the stack, where B is not packed.
 DIRECT_DEPTH = 256
@@ -64,7 +69,7 @@ def _put(tile, tile_row, c, sizes):
 
 
 @jit
-def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, address):
+def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, is_first, address):
     alpha, keep = scales
     call(
         address,
@@ -89,6 +94,7 @@ def _strip(rows, step, vectors, a, b, depth, start, row, scales, finish, width, 
         finish.residual_row,
         finish.has_residual,
         finish.activation,
+        is_first,
     )
 
 
@@ -118,6 +124,7 @@ def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
             (alpha, zero),
             first,
             width,
+            0,
             routines.strip,
         )
         if keep != zero:
@@ -135,6 +142,7 @@ def _strip_by_way_of_the_stack(a, b, c, sizes, step, update, routines):
                 (zero, like(zero, 1.0)),
                 own,
                 width,
+                0,
                 routines.strip,
             )
         _put(tile, row, place, (rows, width))
@@ -164,6 +172,7 @@ def _multiply_panels(a, b, c, sizes, step, update, routines):
                 (alpha, keep),
                 own,
                 width,
+                int(j == 0),
                 routines.strip,
             )
         else:
@@ -196,8 +205,12 @@ def _columns_of_block(a, b, c, sizes, plan, update, routines):
     M, N, K = sizes
     alpha = update.alpha
     wide = NR(alpha)
+    if plan.packs_b == PACKED:
+        panels = Panels(b.start, wide * b.column, 1, wide)
+        _rows_of_block(a, panels, c, sizes, plan, update, routines)
+        return
     packed, room = N, plan.b_room
-    if not plan.packs_b:
+    if plan.packs_b == IN_PLACE:
         packed, room = N % wide if N % LANES(alpha) else 0, _PANEL_ROOM(alpha)
     for packs in (False, True):
         first, n = (N - packed, packed) if packs else (0, N - packed)
@@ -246,4 +259,5 @@ def multiply_in_place(a, b, c, sizes, one, strip):
         rows = Panels(a.start, step * a.row, a.row, a.column)
         panel = Panels(at(b.start, j), 0, 1, b.row)
         place = at(c.start, j)
-        _strip(M, step, vectors, rows, panel, K, place, c.row, (one, zero), nothing, 0, strip)
+        first, scales = int(j == 0), (one, zero)
+        _strip(M, step, vectors, rows, panel, K, place, c.row, scales, nothing, 0, first, strip)

@@ -13,6 +13,7 @@ from typing import Any
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.blocked import (
     DIRECT_DEPTH,
+    IN_PLACE,
     Plan,
     Update,
     View,
@@ -21,12 +22,16 @@ from tinytorch.native.gemm.blocked import (
 )
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import address, at, data, elements, types
+from tinytorch.native.gemm.pointers import address, ask_for, ask_to_write, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
 # Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
 SMALL = 1 << 20
+# What the small product answers.
+FITS, DONE = 1, 2
+# The bytes of a small product's matrices up to which the next one's are asked for beforehand.
+_ASKED_FOR = 16 << 10
 
 
 @jit
@@ -54,21 +59,22 @@ def _overlap(one, other):
 
 
 def _small(addresses, a, b, c):
-    """Write c = a @ b and return True; or do nothing and return False where it is not small."""
+    """Write c = a @ b and return DONE; or do nothing: FITS where it is large, 0 if it can't be."""
     M, K = a.shape
     N = b.shape[1]
-    fits = b.shape[0] == K and c.shape[0] == M and c.shape[1] == N
-    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
-    if not (fits and rows_lie_ready and 0 < M * N * K <= SMALL and K <= DIRECT_DEPTH):
-        return False
+    if not (b.shape[0] == K and c.shape[0] == M and c.shape[1] == N and M * N * K > 0):
+        return 0
     if _overlap(a, c) or _overlap(b, c):
-        return False
+        return 0
+    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
+    if not (rows_lie_ready and M * N * K <= SMALL and K <= DIRECT_DEPTH):
+        return FITS
     one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
     if N % LANES(one) == 0:
         multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[2])
-        return True
+        return DONE
     nowhere = data(c)
-    plan = Plan(M, K, N, False, False, nowhere, nowhere)
+    plan = Plan(M, K, N, False, IN_PLACE, nowhere, nowhere)
     finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
     update = Update(one, zero, finish)
     multiply(
@@ -80,7 +86,7 @@ def _small(addresses, a, b, c):
         update,
         Routines(addresses[0], addresses[1], addresses[2]),
     )
-    return True
+    return DONE
 
 
 @jit
@@ -109,7 +115,7 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
         other_start = at(other_start, i0 * other.row + j0)
     finish = Finish(bias_start, has_bias, other_start, other.row, has_residual, activation)
     rows, depth, columns, packs_a, packs_b, b_place = blocks
-    plan = Plan(rows, depth, columns, packs_a != 0, packs_b != 0, room, at(room, b_place))
+    plan = Plan(rows, depth, columns, packs_a != 0, packs_b, room, at(room, b_place))
     if i1 > i0 and j1 > j0:
         multiply(
             View(at(a_view.start, i0 * a_view.row), a_view.row, a_view.column),
@@ -138,8 +144,16 @@ def _units_in_place(first, last, arrays, offsets, strip):
     a, b, c, _, _ = arrays
     one = like(c[0, 0], 1.0)
     a_view, b_view, c_view = view_of(a, 0), view_of(b, 0), view_of(c, 0)
-    sizes = (a.shape[0], b.shape[1], a.shape[1])
+    M, K = a.shape
+    N = b.shape[1]
+    sizes = (M, N, K)
+    # Small matrices end before the CPU's own prefetching has begun.
+    asks = (M * K + K * N + M * N) * c.itemsize <= _ASKED_FOR
     for unit in range(first, last):
+        if asks and unit + 1 < last:
+            ask_for(at(a_view.start, offsets[0, unit + 1]), M, a_view.row, K)
+            ask_for(at(b_view.start, offsets[1, unit + 1]), K, b_view.row, N)
+            ask_to_write(at(c_view.start, offsets[2, unit + 1]), M, c_view.row, N)
         multiply_in_place(
             View(at(a_view.start, offsets[0, unit]), a_view.row, a_view.column),
             View(at(b_view.start, offsets[1, unit]), b_view.row, b_view.column),

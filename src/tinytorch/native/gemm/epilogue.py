@@ -14,7 +14,7 @@ from tinytorch.native.gemm.microkernel import LANES, NR, tile_shape
 from tinytorch.native.gemm.pointers import at, stack
 from tinytorch.native.simd import like, select
 
-ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2}
+ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_erf": 3}
 
 _BIAS_ROOM = stack(lambda kind: tile_shape(kind).columns)
 
@@ -53,6 +53,9 @@ def _finish_row(c, bias, count, activation):
     if activation == 2:
         for j in range(count):
             c[j] = vmath.gelu_tanh(c[j] + bias[j])
+    elif activation == 3:
+        for j in range(count):
+            c[j] = vmath.gelu_erf(c[j] + bias[j])
     elif activation == 1:
         for j in range(count):
             x = c[j] + bias[j]

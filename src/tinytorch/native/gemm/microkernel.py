@@ -21,7 +21,7 @@ from llvmlite import ir
 from numpy.typing import DTypeLike
 
 from tinytorch.native import level
-from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+from tinytorch.native.gemm.pointers import cgutils, intrinsic, prefetch, types
 
 # Vectors in a row of the tile. With two, each element of A that is spread serves two products.
 VECTORS = 2
@@ -157,15 +157,11 @@ class _Kernel:
 
     def _prefetch(self, builder: Any, c: Any, c_row: Any) -> None:
         """Ask for the tile of C now: it is needed when the sums are ready."""
-        byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
-        prefetch = cgutils.get_or_insert_function(self.module, kind, "llvm.prefetch.p0")
         a_line = max(1, 64 // (self.lanes * self.bits // 8))
         for i in range(self.rows):
             row = self._row(builder, builder.gep(c, [builder.mul(c_row, _INT(i))]))
             for place in row[::a_line]:
-                where = builder.bitcast(place, byte)
-                builder.call(prefetch, [where, word(1), word(3), word(1)])
+                prefetch(builder, place, writes=True)
 
     def _multiply_add(self, builder: Any, x: Any, y: Any, z: Any) -> Any:
         # NOTE: fmuladd, not fma: at the level 'v128' x86-64 can't fuse, and fma would be a slow
@@ -276,7 +272,7 @@ class _Kernel:
         groups = len(places.starts)
         b_here, sums = state[groups], state[groups + 1 :]
         b_row = [self._load(builder, place) for place in self._row(builder, b_here)]
-        added = []
+        added: list[Any] = []
         for i in range(self.rows):
             group, offset = divmod(i, len(places.offsets))
             element = self._load(builder, builder.gep(state[group], [places.offsets[offset]]))

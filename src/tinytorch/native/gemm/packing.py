@@ -14,10 +14,12 @@ from llvmlite import ir
 
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, MR, NR, tile_shape
-from tinytorch.native.gemm.pointers import at, intrinsic, types
+from tinytorch.native.gemm.pointers import at, cgutils, intrinsic, prefetch, types
 
 _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)
+# Steps from what is copied to what is asked for.
+_AHEAD = 16
 
 
 def _vector_at(builder, address, count):
@@ -29,15 +31,26 @@ def _bytes(address):
     return 4 if isinstance(address.type.pointee, ir.FloatType) else 8
 
 
-def _copy(builder, source, across, target, shape):
-    """Copy `width` neighbours by vectors, the largest first, none beyond the last element."""
-    done, width = 0, shape[0]
-    while done < width:
-        count = min(1 << ((width - done).bit_length() - 1), 16)
-        places = (builder.gep(place, [_INT(done)]) for place in (source, target))
-        read, write = (_vector_at(builder, place, count) for place in places)
-        builder.store(builder.load(read, align=_bytes(source)), write, align=_bytes(source))
-        done += count
+def _copy(builder, source, along, target, steps, shape):
+    """Copy `width` neighbours a step by vectors, the largest first, none beyond the last element.
+
+    Some steps ahead, the next lines are asked for: rows far apart are a page each, where the CPU's
+    own prefetching stops.
+    """
+    width = shape[0]
+    with cgutils.for_range(builder, steps) as loop:
+        here = builder.gep(source, [builder.mul(loop.index, along)])
+        there = builder.gep(target, [builder.mul(loop.index, _INT(width))])
+        ahead = builder.gep(here, [builder.mul(along, _INT(_AHEAD))])
+        for line in range(0, width, 64 // _bytes(source)):
+            prefetch(builder, builder.gep(ahead, [_INT(line)]))
+        done = 0
+        while done < width:
+            count = min(1 << ((width - done).bit_length() - 1), 16)
+            places = (builder.gep(place, [_INT(done)]) for place in (here, there))
+            read, write = (_vector_at(builder, place, count) for place in places)
+            builder.store(builder.load(read, align=_bytes(source)), write, align=_bytes(source))
+            done += count
 
 
 def _transposed(builder, rows):
@@ -56,8 +69,16 @@ def _transposed(builder, rows):
     return rows
 
 
-def _transpose(builder, source, across, target, shape):
-    """Transpose `width` rows of `lanes` neighbours, `across` apart, into `lanes` steps."""
+def _transpose(builder, source, across, target, blocks, shape):
+    """Transpose `width` rows, `across` apart, `lanes` neighbours at a time, into steps."""
+    width, lanes = shape
+    with cgutils.for_range(builder, blocks) as loop:
+        here = builder.gep(source, [builder.mul(loop.index, _INT(lanes))])
+        there = builder.gep(target, [builder.mul(loop.index, _INT(lanes * width))])
+        _transpose_block(builder, here, across, there, shape)
+
+
+def _transpose_block(builder, source, across, target, shape):
     width, lanes = shape
     nothing = ir.Constant(ir.VectorType(source.type.pointee, lanes), ir.Undefined)
     groups = []
@@ -93,10 +114,10 @@ def _function(builder, name, emit, operands):
 
 
 def _for_either_width(name, emit):
-    """Make an intrinsic (wide, source, across, target): `emit` for NR where wide, else for MR."""
+    """Make an intrinsic (wide, source, stride, target, count): `emit` for NR if wide, else MR."""
 
     @intrinsic
-    def move(typing_context, wide, source, across, target):
+    def move(typing_context, wide, source, stride, target, count):
         if source != target or not isinstance(source, types.CPointer):
             return None
         tile = tile_shape(source.dtype.name)
@@ -115,13 +136,13 @@ def _for_either_width(name, emit):
                         builder.call(called, operands)
             return context.get_dummy_value()
 
-        return types.void(types.boolean, source, types.int64, target), generate
+        return types.void(types.boolean, source, types.int64, target, types.int64), generate
 
     return move
 
 
-_copy_step = _for_either_width("copy", _copy)
-_transpose_steps = _for_either_width("transpose", _transpose)
+_copy_steps = _for_either_width("copy", _copy)
+_transpose_blocks = _for_either_width("transpose", _transpose)
 
 
 @jit
@@ -140,13 +161,11 @@ def _pack_panel(source, across, along, count, depth, target, wide):
     width = NR(source[0]) if wide else MR(source[0])
     k = 0
     if count == width and across == 1:
-        while k < depth:
-            _copy_step(wide, at(source, k * along), across, at(target, k * width))
-            k += 1
+        _copy_steps(wide, source, along, target, depth)
+        k = depth
     elif count == width and along == 1:
-        while k + lanes <= depth:
-            _transpose_steps(wide, at(source, k), across, at(target, k * width))
-            k += lanes
+        _transpose_blocks(wide, source, across, target, depth // lanes)
+        k = depth // lanes * lanes
     if k < depth:
         rest, place = at(source, k * along), at(target, k * width)
         _pack_slowly(rest, across, along, count, depth - k, place, width)

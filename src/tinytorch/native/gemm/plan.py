@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from tinytorch.native.gemm.blocked import DIRECT_DEPTH
+from tinytorch.native.gemm.blocked import DIRECT_DEPTH, IN_PLACE, PACKED, PACKS
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
 
 
-@dataclass(frozen=True)
-class CacheBytes:
+# NOTE: named tuples, for a call of ten microseconds looks its plan up by them: dataclasses hash
+# themselves in Python.
+class CacheBytes(NamedTuple):
     """What blocks are fitted to, in bytes a core: the second level, and a share of the last.
 
     The defaults are what nearly every CPU has at least, for where nothing can be read.
@@ -25,17 +27,20 @@ class CacheBytes:
 
 @dataclass(frozen=True)
 class Blocks:
-    """The blocks of a product and whether its operands are packed into them."""
+    """The blocks of a product and whether its operands are packed into them.
+
+    `packs_b` is IN_PLACE, PACKS or PACKED, as the blocked loops take it.
+    """
 
     rows: int
     depth: int
     columns: int
     packs_a: bool
-    packs_b: bool
+    packs_b: int
 
     def numbers(self, b_place: int) -> tuple[int, int, int, int, int, int]:
         """Return them as compiled code takes them, with the place of B's block in the room."""
-        flags = int(self.packs_a), int(self.packs_b)
+        flags = int(self.packs_a), self.packs_b
         return (self.rows, self.depth, self.columns, *flags, b_place)
 
 
@@ -46,17 +51,18 @@ def _evenly(size: int, most: int, step: int) -> int:
     return math.ceil(math.ceil(size / parts) / step) * step
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How an operand lies: `is_ready` says that it can be read in place.
 
     For A, its rows or its columns must be of neighbours; for B, whose rows are loaded as vectors,
     its rows. `is_crowded` says that a step along the other axis is a whole number of pages: then
     the places that a tile reads share a few sets of the cache, and push each other out.
+    `is_packed`: it was packed beforehand.
     """
 
     is_ready: bool
     is_crowded: bool
+    is_packed: bool = False
 
 
 def blocks_for(
@@ -70,18 +76,21 @@ def blocks_for(
     tile = tile_shape(dtype)
     item = 4 if dtype == "float32" else 8
     # Packing pays where an operand is read often enough from a far cache, or lies badly.
-    few_rows = 4 * tile.rows >= M
+    few_rows = tile.rows >= M or (4 * tile.rows >= M and not b.is_crowded)
     b_is_near = K * N * item <= caches.second // 2 and not b.is_crowded
-    packs_b = not (b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near))
+    in_place = b.is_ready and K <= DIRECT_DEPTH and (few_rows or b_is_near)
+    packs_b = PACKED if b.is_packed else IN_PLACE if in_place else PACKS
     a_is_near = 2 * tile.columns >= N or M * K * item <= caches.second
     packs_a = not (a.is_ready and a_is_near and not a.is_crowded)
     # Both panels that a tile reads come from the second cache; the deeper they are, the less often
     # C is read and written. The block of A takes half of that cache, that of B half of the last.
     depth = _evenly(max(K, 1), caches.second // 6 // ((tile.rows + tile.columns) * item), 8)
-    if not packs_b:
+    if packs_b == IN_PLACE:
         depth = max(K, 1)
     rows = _evenly(M, caches.second // 2 // (depth * item), tile.rows)
-    columns = _evenly(N, caches.last // 2 // (depth * item), tile.columns)
+    # Where one block holds all rows, what is packed of B serves once: it stays in the second cache.
+    room = caches.second // 4 if rows >= M and not packs_a else caches.last // 2
+    columns = _evenly(N, room // (depth * item), tile.columns)
     return Blocks(rows, depth, columns, packs_a, packs_b)
 
 
@@ -107,5 +116,5 @@ def room_size(blocks: Blocks, dtype: str) -> tuple[int, int]:
     tile = tile_shape(dtype)
     a_size = blocks.rows * blocks.depth + tile.lanes if blocks.packs_a else 0
     b_place = math.ceil(a_size / 64) * 64
-    b_size = blocks.columns * blocks.depth + tile.lanes if blocks.packs_b else 0
+    b_size = blocks.columns * blocks.depth + tile.lanes if blocks.packs_b == PACKS else 0
     return math.ceil((b_place + b_size + 64) / 64) * 64, b_place

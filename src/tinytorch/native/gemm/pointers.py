@@ -82,6 +82,56 @@ def call(typing_context, address, *args):
     return types.void(types.int64, types.StarArgTuple(kinds)), generate
 
 
+@intrinsic
+def integer_from(typing_context, address):
+    """Call the C function at an integer address that takes nothing and returns an int."""
+    if not isinstance(address, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        word = ir.IntType(32)
+        kind = ir.FunctionType(word, [])
+        result = builder.call(builder.inttoptr(args[0], kind.as_pointer()), [])
+        return builder.sext(result, ir.IntType(64))
+
+    return types.int64(types.int64), generate
+
+
+def prefetch(builder, place, *, writes=False):
+    """Emit a wish for the cache line at an address, to be read or written soon."""
+    byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
+    kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
+    function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    builder.call(function, [builder.bitcast(place, byte), word(int(writes)), word(3), word(1)])
+
+
+def _asking(*, writes):
+    @intrinsic
+    def ask(typing_context, pointer, rows, row, width):
+        if not isinstance(pointer, types.CPointer):
+            return None
+        a_line = 64 * 8 // pointer.dtype.bitwidth
+
+        def generate(context, builder, signature, args):
+            place, rows, row, width = args
+            zero, step = ir.IntType(64)(0), ir.IntType(64)(a_line)
+            with cgutils.for_range(builder, rows) as outer:
+                start = builder.gep(place, [builder.mul(outer.index, row)])
+                with cgutils.for_range_slice(builder, zero, width, step) as (index, _):
+                    prefetch(builder, builder.gep(start, [index]), writes=writes)
+            return context.get_dummy_value()
+
+        return types.void(pointer, types.int64, types.int64, types.int64), generate
+
+    return ask
+
+
+# (start, rows, row, width): ask for the lines of a matrix's rows, `row` elements apart, `width`
+# long, to be read soon; and to be written soon.
+ask_for = _asking(writes=False)
+ask_to_write = _asking(writes=True)
+
+
 def stack(count):
     """Make a function of a float x: the address of room for `count(x's type)` numbers like it.
 

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
+from tinytorch.native.gemm.entries import DONE, FITS
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
+from tinytorch.native.gemm.prepacked import PackedMatrix
 
 Array = NDArray[Any]
 
@@ -41,19 +43,28 @@ class Extras:
 
 PLAIN = Extras()
 
+__all__ = ["DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
+
 
 class _Room(threading.local):
     """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
 
     def __init__(self) -> None:
         self.bytes = np.empty(0, np.uint8)
+        self._cut: dict[tuple[int, int, Any], Array] = {}
 
     def rows(self, count: int, size: int, dtype: Any) -> Array:
         """Return `count` rows of `size` elements, aligned to 64 bytes."""
+        known = self._cut.get((count, size, dtype))
+        return self._cut_out(count, size, dtype) if known is None else known
+
+    def _cut_out(self, count: int, size: int, dtype: Any) -> Array:
         needed = count * size * dtype.itemsize
         if self.bytes.size < needed:
             self.bytes = aligned_empty(needed, np.uint8)
+            self._cut.clear()
         rows: Array = self.bytes[:needed].view(dtype).reshape(count, size)
+        self._cut[count, size, dtype] = rows
         return rows
 
 
@@ -86,10 +97,10 @@ def _compiled(char: str) -> _Compiled:
     )
 
 
-class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
+class _Small(dict[str, Callable[[Array, Array, Array], int]]):
     """The small products by the letter of their dtype, compiled when one is first asked for."""
 
-    def __missing__(self, char: str) -> Callable[[Array, Array, Array], bool]:
+    def __missing__(self, char: str) -> Callable[[Array, Array, Array], int]:
         if char not in "fd":
             raise KeyError(char)
         compiled = _compiled(char)
@@ -97,20 +108,29 @@ class _Small(dict[str, Callable[[Array, Array, Array], bool]]):
         return self[char]
 
 
-# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns True, or
-# does nothing and returns False: where they are not small, or shapes or memory are in the way.
+# `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns DONE, or
+# does nothing and returns FITS, where shapes and memory are in order but the product is not small,
+# or 0, where something is in the way.
 # Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
 SMALL = _Small()
 
 
-def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras = PLAIN) -> None:
+def multiply(
+    a: Array,
+    b: Array | PackedMatrix,
+    out: Array,
+    caches: CacheBytes,
+    extras: Extras = PLAIN,
+) -> None:
     """Write the product over the last two axes into `out`, batch axes broadcast.
 
     `out` has the full shape, may have any strides, and shares memory with no operand.
     """
     if not out.size:
         return
-    if _lies_across(out) and extras.bias is None:
+    is_packed = isinstance(b, PackedMatrix)
+    b = b.view if isinstance(b, PackedMatrix) else b
+    if _lies_across(out) and extras.bias is None and not is_packed:
         # The transposed product writes neighbours: C^T = B^T A^T.
         a, b, out = b.mT, a.mT, out.mT
         if extras.residual is not None:
@@ -125,7 +145,7 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
         others.append(residual)
     offsets = _offsets(out.shape[:-2], others) if out.ndim > 2 else _NO_OFFSETS
     sizes = (out.shape[-2], out.shape[-1], a.shape[-1])
-    lie = _layout(a), _layout(b, rows_only=True)
+    lie = _layout(a), _PACKED if is_packed else _layout(b, rows_only=True)
     cut = _cut(sizes, compiled.name, caches, lie, offsets.shape[1], threads.get_num_threads())
     compiled.shared(
         _first(a),
@@ -146,6 +166,7 @@ def multiply(a: Array, b: Array, out: Array, caches: CacheBytes, extras: Extras 
 _PAGE_BYTES = 4096
 # NOTE: made beforehand: a frozen dataclass takes a microsecond to make.
 _LAYOUTS = {(r, c): Layout(r, c) for r in (False, True) for c in (False, True)}
+_PACKED = Layout(True, False, is_packed=True)
 
 
 def _layout(array: Array, *, rows_only: bool = False) -> Layout:
@@ -178,12 +199,20 @@ _NO_OFFSETS = np.zeros((4, 1), np.int64)
 
 def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
     """Return, for a, b, out and the residual, the elements from the first matrix to each one."""
+    return _offsets_of(
+        batch, arrays[0].itemsize, tuple((array.shape[:-2], array.strides[:-2]) for array in arrays)
+    )
+
+
+@functools.lru_cache(maxsize=256)
+def _offsets_of(
+    batch: tuple[int, ...], item: int, layouts: tuple[tuple[tuple[int, ...], ...], ...]
+) -> Array:
     offsets = np.zeros((4, *batch), np.int64)
-    for row, array in zip(offsets, arrays, strict=False):
-        own = array.shape[:-2]
-        for axis, (count, stride) in enumerate(zip(own[::-1], array.strides[-3::-1], strict=False)):
+    for row, (own, strides) in zip(offsets, layouts, strict=False):
+        for axis, (count, stride) in enumerate(zip(own[::-1], strides[::-1], strict=True)):
             if count > 1:
-                steps = np.arange(count) * (stride // array.itemsize)
+                steps = np.arange(count) * (stride // item)
                 row += steps.reshape(-1, *(1,) * axis)
     return offsets.reshape(4, -1)
 

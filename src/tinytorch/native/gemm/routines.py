@@ -12,10 +12,14 @@ from typing import Any
 from tinytorch.native.codecache import c_function
 from tinytorch.native.gemm import epilogue, packing
 from tinytorch.native.gemm.microkernel import multiply_tile
-from tinytorch.native.gemm.pointers import at, types
+from tinytorch.native.gemm.pointers import ask_for, ask_to_write, at, types
 
 # Addresses of the micro-kernel for one tile, of packing, and of the micro-kernel for a strip.
 Routines = namedtuple("Routines", "tile pack strip")
+
+
+# The longest rows of A that are asked for ahead.
+_SHALLOW = 256
 
 
 def _tile(rows, vectors, a, a_row, a_step, b, b_step, depth, c, c_row, alpha, keep):
@@ -44,13 +48,22 @@ def _strip(
     residual_row,
     has_residual,
     activation,
+    is_first,
 ):
     """Multiply `rows` rows of A, tiles of `step` rows `a_apart` elements apart, by one panel of B.
 
-    Each tile of C is finished as soon as it is written, while it is in the first cache.
+    Where the panel `is_first` to be multiplied by these rows, those of the next tile are asked for
+    while one is computed: short rows end before the CPU's own prefetching has begun. Each tile of
+    C is finished as soon as it is written, while it is in the first cache.
     """
     is_finished = has_bias != 0 or has_residual != 0 or activation != 0
+    reads_ahead = is_first != 0 and a_step == 1 and depth <= _SHALLOW
     for i in range(0, rows, step):
+        following = min(step, rows - i - step)
+        if following > 0:
+            ask_to_write(at(c, (i + step) * c_row), following, c_row, 1)
+            if reads_ahead:
+                ask_for(at(a, a_apart), following, a_row, depth)
         high, place = min(step, rows - i), at(c, i * c_row)
         multiply_tile(high, vectors, a, a_row, a_step, b, b_step, depth, place, c_row, alpha, keep)
         if is_finished:
@@ -80,7 +93,7 @@ def _compiled(dtype: str) -> tuple[Any, ...]:
     # fmt: off
     strip = types.void(
         size, size, size, place, size, size, size, place, size, size, place, size, real, real,
-        place, size, size, place, size, size, size,
+        place, size, size, place, size, size, size, size,
     )
     # fmt: on
     return (

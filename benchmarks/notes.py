@@ -1,0 +1,26 @@
+"""What limits a case, or how to read a group, said by hand beside the tables of the page.
+
+By group, then by case; "" stands for the whole group. Times and ratios are in the tables, and so
+not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+NOTES: Mapping[str, Mapping[str, str]] = {
+    "fused": {
+        "": "NumPy has no erf, and is given ours. JAX and compiled PyTorch can't be given an "
+        "output, and a fresh one of 16 MiB comes from the system page by page.",
+        "Adam step": "PyTorch's is the fused step of its optimizer, which updates in place: four "
+        "arrays read and three of them written where they lie, while ours and the others write "
+        "three arrays that they do not read.",
+    },
+    "linear": {
+        "": "ONNX Runtime gets the weight as a constant and packs it once; ours, like PyTorch's "
+        "and NumPy's, packs it in every call.",
+    },
+    "int8": {
+        "": "Ours takes one scale for each row of activations, the peers one for all of them.",
+    },
+}

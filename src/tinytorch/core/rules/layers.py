@@ -1,0 +1,44 @@
+"""Rules of layers: a product with its bias, and dropout."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinytorch.core import compute
+from tinytorch.core.graph import Rule
+from tinytorch.ops.spec import Array
+
+
+class LinearBackward(Rule):
+    """x @ w + b."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, x: Array, w: Array, b: Array) -> Array:
+        """Compute on the backend, as one op."""
+        self.saved = x, w
+        return compute.linear(x, w, b)
+
+    def backward(self, grad: Array) -> Any:
+        """Two products; the bias's gradient is the sum over all rows."""
+        x, w = self.saved
+        for_x, for_w, for_b = self.edges
+        dx, dw = compute.matmul_gradients(x, w, grad, (for_x is not None, for_w is not None))
+        return dx, dw, None if for_b is None else compute.column_sums(grad)
+
+
+class DropoutBackward(Rule):
+    """x * kept, where kept is 0 or the scale."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, x: Array, kept: Array) -> Array:
+        """Compute on the backend."""
+        self.saved = (kept,)
+        return compute.multiply(x, kept)
+
+    def backward(self, grad: Array) -> Any:
+        """The same factors."""
+        return compute.multiply(grad, self.saved[0])

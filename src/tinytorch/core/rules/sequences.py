@@ -1,0 +1,94 @@
+"""Rules of sequences: embedding, attention and layer normalisation."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinytorch.core import compute
+from tinytorch.core.graph import Rule
+from tinytorch.ops.spec import Array
+
+_HIDDEN = -1e9  # exp of it is 0, and a row of nothing else is even
+
+
+class EmbeddingBackward(Rule):
+    """Rows of a table, by number."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, table: Array, numbers: Array) -> Array:
+        """Keep the numbers."""
+        self.saved = numbers, table.shape, table.dtype
+        return table[numbers]
+
+    def backward(self, grad: Array) -> Any:
+        """The gradient is added to the rows it came from."""
+        numbers, shape, dtype = self.saved
+        full = np.zeros(shape, dtype)
+        np.add.at(full, numbers.reshape(-1), grad.reshape(-1, shape[-1]))
+        return full
+
+
+class LayerNormBackward(Rule):
+    """Each row less its mean, over its deviation, times gamma, plus beta."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, x: Array, gamma: Array, beta: Array, eps: float) -> Array:
+        """Keep x, and nothing of its size beside it."""
+        self.saved = x, gamma, eps
+        return compute.layer_norm(x, gamma, beta, eps)
+
+    def backward(self, grad: Array) -> Any:
+        """All three gradients in one walk."""
+        x, gamma, eps = self.saved
+        return compute.layer_norm_gradient(x, gamma, grad, eps)
+
+
+class CausalAttentionBackward(Rule):
+    """softmax(q k^T / sqrt(d)) v, where no query looks ahead: q, k, v (..., T, d)."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, q: Array, k: Array, v: Array) -> Array:
+        """Keep the output and a number for each query, never the scores."""
+        out, logs = compute.attention(q, k, v)
+        self.saved = q, k, v, out, logs
+        return out  # type: ignore[no-any-return]
+
+    def backward(self, grad: Array) -> Any:
+        """All three gradients, with the scores made again."""
+        q, k, v, out, logs = self.saved
+        return compute.attention_gradient(q, k, v, (out, logs), grad)
+
+
+class AttentionBackward(Rule):
+    """softmax(q k^T / sqrt(d) + mask) v, over heads: q, k, v (..., T, d)."""
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, q: Array, k: Array, v: Array, hidden: Array | None) -> Array:
+        """Keep the probabilities."""
+        scale = q.dtype.type(1 / math.sqrt(q.shape[-1]))
+        scores = compute.matmul(q, k.swapaxes(-1, -2))
+        scores *= scale
+        if hidden is not None:
+            np.copyto(scores, scores.dtype.type(_HIDDEN), where=hidden)
+        weights = compute.softmax(scores)
+        self.saved = q, k, v, weights, scale
+        return compute.matmul(weights, v)
+
+    def backward(self, grad: Array) -> Any:
+        """Through the product, softmax, and the scores' product."""
+        q, k, v, weights, scale = self.saved
+        dv = compute.matmul(weights.swapaxes(-1, -2), grad)
+        d_scores = compute.softmax_gradient(weights, compute.matmul(grad, v.swapaxes(-1, -2)))
+        d_scores *= scale
+        return compute.matmul(d_scores, k), compute.matmul(d_scores.swapaxes(-1, -2), q), dv

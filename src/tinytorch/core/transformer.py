@@ -1,0 +1,3 @@
+"""tinytorch.core.transformer: another name for tinytorch.core.transformers."""
+
+from tinytorch.core.transformers import *  # noqa: F403

@@ -1,0 +1,192 @@
+"""From a tile's int32 sums to what is stored, while they are in the nearest cache.
+
+What the sums hold too much is taken off, exactly: a column's constant, and a row's zero times the
+sum of the column's weights. Then, for float32, one multiplication by both scales, the bias, the
+activation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+
+from tinytorch.native import level, vmath
+from tinytorch.native.codecache import jit
+from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+from tinytorch.native.int8.addresses import floats_at, ints_at
+from tinytorch.native.simd import like, select
+
+_INT, _LONG, _REAL = ir.IntType(32), ir.IntType(64), ir.FloatType()
+_VECTORS = 2
+
+
+class _Settler:
+    """Writes the code that settles a tile of two vectors of columns."""
+
+    def __init__(self, builder: Any, to_float: bool) -> None:
+        self.builder, self.to_float = builder, to_float
+        self.lanes = level.vector_bytes() // 4
+        self.integers, self.reals = (ir.VectorType(kind, self.lanes) for kind in (_INT, _REAL))
+
+    def load(self, start: Any, index: Any, kind: Any) -> Any:
+        place = self.builder.gep(start, [index])
+        return self.builder.load(self.builder.bitcast(place, kind.as_pointer()), align=4)
+
+    def spread(self, start: Any, index: Any, vector: Any) -> Any:
+        scalar = self.builder.load(self.builder.gep(start, [index]))
+        undefined = ir.Constant(vector, ir.Undefined)
+        single = self.builder.insert_element(undefined, scalar, _INT(0))
+        zeros = ir.Constant(ir.VectorType(_INT, self.lanes), None)
+        return self.builder.shuffle_vector(single, undefined, zeros)
+
+    def write(self, sums: Any, rows: Any, columns: list[Any], scales: Any, zeros: Any) -> None:
+        """Settle `rows` rows; columns are addresses of constants, weight sums, scales, biases."""
+        builder = self.builder
+        offsets = [_LONG(v * self.lanes) for v in range(_VECTORS)]
+        kinds = (self.integers, self.integers, self.reals, self.reals)
+        held = [
+            [self.load(start, o, kind) for o in offsets]
+            for start, kind in zip(columns, kinds, strict=True)
+        ]
+        with cgutils.for_range(builder, rows) as loop:
+            zero = self.spread(zeros, loop.index, self.integers)
+            scale = self.spread(scales, loop.index, self.reals)
+            row = builder.mul(loop.index, _LONG(_VECTORS * self.lanes))
+            for offset, *column in zip(offsets, *held, strict=True):
+                place = builder.gep(sums, [builder.add(row, offset)])
+                value = self.load(place, _LONG(0), self.integers)
+                value = self.settled(value, column, zero, scale)
+                there = builder.bitcast(place, value.type.as_pointer())
+                builder.store(value, there, align=4 * self.lanes)
+
+    def settled(self, total: Any, column: list[Any], zero: Any, scale: Any) -> Any:
+        """Return a vector of sums settled."""
+        builder = self.builder
+        constant, weights, step, bias = column
+        total = builder.sub(builder.sub(total, constant), builder.mul(zero, weights))
+        if not self.to_float:
+            return total
+        product = builder.fmul(builder.sitofp(total, self.reals), builder.fmul(scale, step))
+        return builder.fadd(product, bias)
+
+
+def _settling(to_float: bool) -> Any:
+    """Make an intrinsic that settles a tile in place; as floats, or as the integers they are.
+
+    (sums, rows, constants, weight sums, column scales, biases, row scales, row zeros), all by
+    pointer; what belongs to columns has whole tiles of them.
+    """
+    ints, floats = types.CPointer(types.int32), types.CPointer(types.float32)
+
+    @intrinsic
+    def settle(typing_context, sums, rows, constants, weights, steps, biases, scales, zeros):
+        def generate(context, builder, signature, args):
+            writer = _Settler(builder, to_float)
+            writer.write(args[0], args[1], list(args[2:6]), args[6], args[7])
+            return context.get_dummy_value()
+
+        signature = (ints, types.int64, ints, ints, floats, floats, floats, ints)
+        return types.void(*signature), generate
+
+    return settle
+
+
+_settle_floats, _settle_integers = _settling(True), _settling(False)
+
+
+@intrinsic
+def _put_rows(typing_context, tile, rows, out, out_row):
+    """Write the rows of a tile, whole vectors, to `out`, `out_row` numbers from row to row."""
+    if not isinstance(out, types.CPointer) or tile != out:
+        return None
+
+    def generate(context, builder, signature, args):
+        writer = _Settler(builder, False)
+        with cgutils.for_range(builder, args[1]) as loop:
+            source = builder.mul(loop.index, _LONG(_VECTORS * writer.lanes))
+            target = builder.mul(loop.index, args[3])
+            for v in range(_VECTORS):
+                offset = _LONG(v * writer.lanes)
+                # The bits, whatever they are.
+                value = writer.load(args[0], builder.add(source, offset), writer.integers)
+                place = builder.gep(args[2], [builder.add(target, offset)])
+                builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(tile, types.int64, out, types.int64), generate
+
+
+@jit
+def _activate(values, count, activation):
+    if activation == 1:
+        for i in range(count):
+            zero = like(values[i], 0.0)
+            values[i] = select(values[i] < zero, zero, values[i])  # a NaN stays
+    elif activation == 2:
+        for i in range(count):
+            values[i] = vmath.gelu_tanh(values[i])
+    elif activation == 3:
+        for i in range(count):
+            values[i] = vmath.gelu_erf(values[i])
+
+
+@jit
+def _put(tile, tile_row, rows, width, out, out_row, out_column):
+    if out_column == 1 and width == tile_row:
+        _put_rows(tile, rows, out, out_row)
+    else:
+        for i in range(rows):
+            for j in range(width):
+                out[i * out_row + j * out_column] = tile[i * tile_row + j]
+
+
+def to_floats(
+    sums,
+    rows,
+    width,
+    tile_row,
+    columns,
+    stride,
+    scales,
+    zeros,
+    out,
+    out_row,
+    out_column,
+    activation,
+):
+    """Settle a tile, activate it, and write `rows` x `width` of it to float32 `out`.
+
+    All are addresses but the counts; `columns` is that of constants, sums of weights, scales and
+    biases, `stride` bytes from each to the next.
+    """
+    biases = floats_at(columns + 3 * stride)
+    constants, weights = ints_at(columns), ints_at(columns + stride)
+    steps = floats_at(columns + 2 * stride)
+    _settle_floats(
+        ints_at(sums), rows, constants, weights, steps, biases, floats_at(scales), ints_at(zeros)
+    )
+    _activate(floats_at(sums), rows * tile_row, activation)
+    _put(floats_at(sums), tile_row, rows, width, floats_at(out), out_row, out_column)
+
+
+def to_integers(
+    sums,
+    rows,
+    width,
+    tile_row,
+    columns,
+    stride,
+    scales,
+    zeros,
+    out,
+    out_row,
+    out_column,
+    activation,
+):
+    """Settle a tile and write it to int32 `out`; otherwise as `to_floats`."""
+    weights, unused = ints_at(columns + stride), floats_at(columns)
+    _settle_integers(
+        ints_at(sums), rows, ints_at(columns), weights, unused, unused, unused, ints_at(zeros)
+    )
+    _put(ints_at(sums), tile_row, rows, width, ints_at(out), out_row, out_column)

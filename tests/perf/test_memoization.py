@@ -1,0 +1,129 @@
+"""The KV cache: the same logits and tokens as without it, and clear errors at its edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinytorch
+from tinytorch import GPT, Tensor, ops
+from tinytorch.backends import get_backend
+from tinytorch.core.autograd import no_grad
+from tinytorch.errors import InvalidValue, ShapeError
+from tinytorch.perf.memoization import KVCache, disable_kv_cache, enable_kv_cache
+
+
+def _model(length: int = 24) -> GPT:
+    tinytorch.manual_seed(0)
+    return GPT(vocab_size=31, embed_dim=24, num_layers=2, num_heads=3, max_seq_len=length)
+
+
+def _tokens(batch: int, length: int) -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 31, (batch, length))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("prompt", [1, 5])
+@pytest.mark.parametrize("advances", [False, True], ids=["by itself", "by hand"])
+def test_cached_logits_are_the_uncached_ones(batch: int, prompt: int, advances: bool) -> None:
+    model, tokens = _model(), _tokens(batch, 12)
+    with no_grad():
+        wanted = model(tokens).numpy()
+        cache = enable_kv_cache(model)
+        found = [model(tokens[:, :prompt]).numpy()]
+        for t in range(prompt, 12):
+            if advances:
+                cache.advance()
+            found.append(model(tokens[:, t : t + 1]).numpy())
+    assert cache.batch_size == batch
+    np.testing.assert_allclose(np.concatenate(found, axis=1), wanted, atol=1e-5)
+    disable_kv_cache(model)
+    np.testing.assert_allclose(model(tokens).numpy(), wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize("new", [10, 40], ids=["within", "beyond max_seq_len"])
+def test_generation_gives_the_same_tokens(new: int) -> None:
+    model, prompt = _model(), _tokens(2, 4)
+    without = model.generate(prompt, new, temperature=0).numpy()
+    enable_kv_cache(model)
+    np.testing.assert_array_equal(model.generate(prompt, new, temperature=0).numpy(), without)
+    np.testing.assert_array_equal(model.generate(prompt, new, temperature=0).numpy(), without)
+
+
+def test_sampling_repeats_under_a_seed() -> None:
+    model = _model()
+    tinytorch.manual_seed(3)
+    without = model.generate(_tokens(1, 3), 15).numpy()
+    enable_kv_cache(model)
+    tinytorch.manual_seed(3)
+    np.testing.assert_array_equal(model.generate(_tokens(1, 3), 15).numpy(), without)
+
+
+def test_a_token_costs_one_row_whatever_came_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _model()
+    enable_kv_cache(model)
+    rows = []
+    dispatch = type(get_backend()).dispatch
+
+    def counted(self, op, *arrays, **params):  # type: ignore[no-untyped-def]
+        if op == "linear":
+            rows.append(arrays[0].size // arrays[0].shape[-1])
+        return dispatch(self, op, *arrays, **params)
+
+    with no_grad():
+        model(_tokens(1, 20))
+        monkeypatch.setattr(type(get_backend()), "dispatch", counted)
+        model(_tokens(1, 1))
+    assert "linear" in ops.names()
+    assert set(rows) == {1}
+
+
+def test_training_goes_on_as_before() -> None:
+    model, tokens = _model(), _tokens(2, 6)
+    model(tokens).sum().backward()
+    wanted = [p.grad.copy() for p in model.parameters()]
+    for parameter in model.parameters():
+        parameter.zero_grad()
+    enable_kv_cache(model)
+    model(tokens).sum().backward()
+    for parameter, gradient in zip(model.parameters(), wanted, strict=True):
+        np.testing.assert_allclose(parameter.grad, gradient, rtol=1e-4, atol=1e-5)
+
+
+def test_the_cache_by_itself() -> None:
+    cache = KVCache(batch_size=2, max_seq_len=3, num_layers=2, num_heads=4, head_dim=5)
+    key, value = np.ones((2, 4, 1, 5), np.float32), 2 * np.ones((2, 4, 1, 5), np.float32)
+    assert cache.get(0)[0].shape == (2, 4, 0, 5)
+    for position in range(3):
+        for layer in range(2):
+            cache.update(layer, Tensor(key * position), value)
+        assert cache.seq_pos == position
+        cache.advance()
+    keys, values = cache.get(1)
+    assert keys.shape == (2, 4, 3, 5)
+    np.testing.assert_array_equal(keys.numpy()[0, 0, :, 0], [0, 1, 2])
+    np.testing.assert_array_equal(values.numpy(), 2)
+    with pytest.raises(InvalidValue, match="cache is full"):
+        cache.update(0, key, value)
+    cache.reset()
+    assert cache.seq_pos == 0
+    with pytest.raises(InvalidValue, match="layer index 2"):
+        cache.update(2, key, value)
+    with pytest.raises(InvalidValue, match="layer index -1"):
+        cache.get(-1)
+    with pytest.raises(ShapeError, match=r"\(2, 4, n, 5\)"):
+        cache.update(0, key[:1], value[:1])
+
+
+def test_memory_is_counted() -> None:
+    use = KVCache(1, 8, 3, 2, 4).get_memory_usage()
+    elements = 3 * 2 * 8 * 2 * 4
+    assert use["total_elements"] == elements
+    assert use["cache_tensors"] == 6
+    assert use["total_mb"] == pytest.approx(elements * 4 / 2**20)
+    assert use["per_layer_mb"] == pytest.approx(use["total_mb"] / 3)
+
+
+def test_what_is_no_gpt_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="for a GPT, got Linear"):
+        enable_kv_cache(tinytorch.Linear(2, 2))

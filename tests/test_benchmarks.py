@@ -1,0 +1,345 @@
+"""The benchmarks' own machinery: processes, turns, bars and the page. No peer is needed for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from tinytorch.errors import InvalidValue
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import cases  # noqa: E402
+import page  # noqa: E402
+import peers  # noqa: E402
+import programs  # noqa: E402
+import results  # noqa: E402
+from case import Bar, Case, Group, op_case  # noqa: E402
+from notes import NOTES  # noqa: E402
+from peers import OURS, Peer  # noqa: E402
+from process import PeerFailed, PeerProcess, Setting  # noqa: E402
+from turns import Effort, Outcome, Result, Turns  # noqa: E402
+
+SHORT = Effort(0.3, 1e-4, min_rounds=6, max_rounds=6)
+POSIX = pytest.mark.skipif(os.name != "posix", reason="stops processes with POSIX signals")
+
+PLANTED = '''
+"""A planted peer."""
+import gc, os, signal
+import numpy as np
+from peers import Absent, Run
+
+def start(threads):
+    assert os.environ["OMP_NUM_THREADS"] == str(threads)
+    return "1.0"
+
+def honest(params, a, b): return Run(lambda: a @ b)
+def liar(params, a, b): return Run(lambda: (a @ b) * np.float32(1.01))
+def narrow(params, a, b): return Run(lambda: (a @ b).astype(np.float16))
+def raiser(params, a, b): raise ValueError("no such product")
+def unable(params, a, b): raise Absent("only takes integers")
+def crasher(params, a, b): os._exit(3)
+
+def late(action):
+    """Act once, at the third sample: the collector is off while a sample is taken."""
+    def maker(params, a, b):
+        timed = [False]
+        def call():
+            if timed[-1] != (not gc.isenabled()):
+                timed.append(not timed[-1])
+                if sum(timed) == 3: action()
+            return a @ b
+        return Run(call)
+    return maker
+
+MAKERS = {f"matmul {name}": make for name, make in {
+    "honest": honest, "liar": liar, "narrow": narrow, "raiser": raiser, "unable": unable,
+    "crasher": crasher, "dying": late(lambda: os._exit(3)),
+    "interrupting": late(lambda: os.kill(os.getppid(), signal.SIGINT)),
+}.items()}
+MAKERS = {k: (lambda m: lambda p, *a, variant: m(p, *a))(m) for k, m in MAKERS.items()}
+'''
+MISSING = '"""A peer without its library."""\ndef start(threads):\n    import no_such_library\n'
+NAMES = ("honest", "liar", "narrow", "raiser", "unable", "crasher", "dying", "interrupting")
+
+
+@pytest.fixture
+def setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setting:
+    """Return a folder with planted peers, which are peers by name for the length of the test."""
+    (tmp_path / "planted.py").write_text(PLANTED, encoding="utf-8")
+    (tmp_path / "missing.py").write_text(MISSING, encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    planted = {name: Peer(name, "planted", "planted", name) for name in NAMES}
+    planted["missing"] = Peer("missing", "missing", "no-such-library")
+    monkeypatch.setattr(peers, "PEERS", {**peers.PEERS, **planted})
+    for module in (sys.modules["turns"], results, page):
+        monkeypatch.setattr(module, "PEERS", peers.PEERS)
+    return Setting(1, tmp_path)
+
+
+@pytest.fixture
+def turns(setting: Setting) -> Iterator[Turns]:
+    made = Turns(setting, SHORT)
+    yield made
+    made.close()
+
+
+def small() -> Case:
+    return op_case("matmul 8", "matmul", ((8, 8), (8, 8)))
+
+
+# ------------------------------------------------------------------------------------- the cases
+
+
+def test_cases_are_told_apart_and_name_peers_that_exist() -> None:
+    groups = cases.groups()
+    names = [case.name for group in groups for case in group.cases]
+    assert len(set(names)) == len(names)
+    assert {"fused", "square", "small", "linear"} <= {group.name for group in groups}
+    for group in groups:
+        assert group.peers[0] == OURS
+        assert set(group.peers) <= set(peers.PEERS)
+        assert any(case.quick for case in group.cases)
+        for bar in group.bars:
+            assert set(bar.rivals) <= set(group.peers)
+            assert set(bar.only) <= {case.name for case in group.cases}
+
+
+def test_a_program_is_judged_against_float64() -> None:
+    (group,) = (g for g in cases.groups() if g.name == "fused")
+    assert [case.name for case in group.cases] == list(programs.PROGRAMS)
+    case = next(c for c in group.cases if c.name == "polynomial root")
+    inputs = programs.PROGRAMS[case.name].inputs(1024, np.float32, 0)
+    right = programs.PROGRAMS[case.name].function(*inputs)
+    judge = case.judge(inputs)
+    assert judge([right]) == ""
+    assert "differs" in judge([right * np.float32(1.01)])
+    assert "float64" in judge([right.astype(np.float64)])
+    assert "2 outputs" in judge([right, right])
+
+
+def test_plain_numba_has_every_program() -> None:
+    from peers import numba_programs
+
+    assert set(numba_programs.LOOPS) == set(programs.PROGRAMS)
+
+
+def test_notes_are_about_cases_that_exist() -> None:
+    known = {group.name: {"", *(c.name for c in group.cases)} for group in cases.groups()}
+    for group, notes in NOTES.items():
+        assert group not in known or set(notes) <= known[group]
+
+
+# ------------------------------------------------------------------------------- peers and turns
+
+
+def test_what_is_wrong_absent_or_broken_is_said_and_the_others_are_timed(turns: Turns) -> None:
+    names = [OURS, "NumPy", "missing", *(n for n in NAMES if n not in ("dying", "interrupting"))]
+    result = turns.hold(small(), names)
+    seen = {name: (o.status, bool(o.seconds)) for name, o in result.outcomes.items()}
+    assert seen == {
+        OURS: ("ok", True),
+        "NumPy": ("ok", True),
+        "honest": ("ok", True),
+        "liar": ("wrong", False),
+        "narrow": ("wrong", False),
+        "raiser": ("failed", False),
+        "unable": ("absent", False),
+        "crasher": ("failed", False),
+        "missing": ("absent", False),
+    }
+    why = {name: o.reason for name, o in result.outcomes.items()}
+    assert "value" in why["liar"] and "dtype" in why["narrow"]
+    assert "no such product" in why["raiser"] and why["unable"] == "only takes integers"
+    assert "ended" in why["crasher"] and "pip install no-such-library" in why["missing"]
+    assert len(result.outcomes[OURS].seconds) == len(result.outcomes["NumPy"].seconds) == 6
+    assert result.bytes_moved == 3 * 64 * 4
+
+
+def test_a_peer_that_dies_in_its_turn_is_lost_and_comes_back(turns: Turns) -> None:
+    result = turns.hold(small(), ["honest", "dying"])
+    assert result.outcomes["dying"].status == "failed"
+    assert not result.outcomes["dying"].seconds
+    assert len(result.outcomes["honest"].seconds) == 6
+    assert turns.hold(small(), ["dying"]).outcomes["dying"].version == "1.0"
+
+
+@POSIX
+def test_an_interrupt_keeps_whole_rounds(turns: Turns) -> None:
+    result = turns.hold(small(), ["honest", "interrupting"])
+    assert result.stopped == "interrupted"
+    taken = {len(outcome.seconds) for outcome in result.outcomes.values()}
+    assert len(taken) == 1 and taken != {6}
+
+
+@POSIX
+def test_a_process_sleeps_between_its_turns_and_ends_when_told(setting: Setting) -> None:
+    process = PeerProcess("planted", "honest", sys.executable, setting)
+    assert process.ask("start", 30.0) == {"version": "1.0"}
+    inside = psutil.Process(process._process.pid)
+    deadline = time.monotonic() + 5
+    while inside.status() != psutil.STATUS_STOPPED and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert inside.status() == psutil.STATUS_STOPPED
+    process.end()
+    assert not process.alive
+
+
+HARNESS = """
+import os, sys, tempfile
+from pathlib import Path
+from process import PeerProcess, Setting
+process = PeerProcess("planted", "honest", sys.executable, Setting(1, Path(sys.argv[1])))
+process.ask("start", 30.0)
+print(process._process.pid, flush=True)
+os.kill(os.getpid(), 9)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux alone can tell a stopped process")
+def test_a_sleeping_process_does_not_outlive_a_killed_harness(setting: Setting) -> None:
+    paths = os.pathsep.join((str(BENCHMARKS), os.environ["PYTHONPATH"]))
+    killed = subprocess.run(
+        [sys.executable, "-c", HARNESS, str(setting.folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+    )
+    inside = int(killed.stdout)
+    deadline = time.monotonic() + 5
+    while psutil.pid_exists(inside) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert killed.returncode == -9 and not psutil.pid_exists(inside)
+
+
+def test_a_peer_that_does_not_answer_is_ended(setting: Setting) -> None:
+    (setting.folder / "slow.py").write_text("import time\ndef start(n): time.sleep(60)\n")
+    process = PeerProcess("slow", "", sys.executable, setting)
+    with pytest.raises(PeerFailed, match="no answer to 'start'"):
+        process.ask("start", 0.5)
+    assert not process.alive
+
+
+# ------------------------------------------------------------------------------- bars and results
+
+
+def outcome(*seconds: float, **changes: Any) -> Outcome:
+    return dataclasses.replace(Outcome("ok", seconds=list(seconds)), **changes)
+
+
+def group_of(*bars: Bar, size: int = 2) -> Group:
+    made = tuple(dataclasses.replace(small(), name=f"case {i}") for i in range(size))
+    return Group("things", "Some Things", made, (OURS, "NumPy", "PyTorch", "copy"), bars, 1)
+
+
+def measured(group: Group, *theirs: tuple[float, float]) -> list[tuple[Case, Result]]:
+    """Return results in which ours takes 1 s, NumPy and PyTorch what is given, a copy 0.5 s."""
+    found = []
+    for case, (numpy, pytorch) in zip(group.cases, theirs, strict=False):
+        outcomes = {
+            OURS: outcome(*[1.0] * 7),
+            "NumPy": outcome(*[numpy] * 7, preallocated=False),
+            "PyTorch": outcome(*[pytorch] * 7),
+            "copy": outcome(*[0.5] * 7),
+        }
+        found.append((case, Result(outcomes, 100)))
+    return found
+
+
+def held(bar: Bar, *theirs: tuple[float, float]) -> list[bool | None]:
+    group = group_of(bar)
+    return [told.held for told in results.bars(group, measured(group, *theirs))]
+
+
+def test_a_bar_is_about_the_best_rival() -> None:
+    assert held(Bar("the best", 1.5), (2.0, 3.0), (2.0, 1.4)) == [True, False]
+    assert held(Bar("NumPy", 1.5, ("NumPy",)), (2.0, 3.0), (2.0, 1.4)) == [True, True]
+    assert held(Bar("copy", 0.6, ("copy",)), (2.0, 3.0), (2.0, 3.0)) == [False, False]
+    assert held(Bar("one", 1.5, only=("case 1",)), (1.0, 1.0), (2.0, 2.0)) == [True]
+
+
+def test_a_mean_bar_needs_every_case() -> None:
+    mean = Bar("mean", 1.9, each=False)
+    assert held(mean, (1.0, 9.0), (4.0, 9.0)) == [True]
+    assert held(mean, (1.0, 9.0), (3.0, 9.0)) == [False]
+    assert held(mean, (9.0, 9.0)) == [None]
+
+
+def test_what_was_not_measured_is_open() -> None:
+    group = group_of(Bar("PyTorch", 1.0, ("PyTorch",)))
+    ((case, result), *_) = measured(group, (2.0, 2.0))
+    result.outcomes["PyTorch"] = Outcome("absent", "not installed")
+    (told,) = results.bars(group, [(case, result)])
+    assert told.held is None and told.measured == "not measured"
+
+
+def data_of(group: Group, pairs: Sequence[tuple[Case, Result]], **changes: Any) -> dict[str, Any]:
+    told = results.Held("house", "start", "< 1 s", "0.5 s", True)
+    made = results.whole([results.group_data(group, pairs)], [told], False, 1)
+    return {**made, **changes}
+
+
+def test_results_are_read_back_and_others_refused(tmp_path: Path) -> None:
+    group = group_of(Bar("the best", 1.5))
+    data = data_of(group, measured(group, (2.0, 3.0), (2.0, 1.4)))
+    path = results.write(data, tmp_path / "r.json")
+    assert results.read(path) == json.loads(json.dumps(data))
+    results.write({**data, "schema": "tinytorch.benchmarks/0"}, path)
+    with pytest.raises(InvalidValue, match="run `make bench` again"):
+        results.read(path)
+
+
+# ---------------------------------------------------------------------------------------- the page
+
+
+@pytest.fixture
+def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(page, "KEPT", tmp_path / "results.json")
+    monkeypatch.setattr(page, "CHARTS", tmp_path / "charts")
+    return tmp_path
+
+
+def test_the_page_shows_losses_absences_and_allocations(kept: Path) -> None:
+    assert "make bench" in page.groups() and page.machine() == ""
+    group = group_of(Bar("the best", 1.5), Bar("mean", 1.9, each=False))
+    pairs = measured(group, (2.0, 3.0), (2.0, 1.4))
+    pairs[0][1].outcomes["PyTorch"] = Outcome("wrong", "value: far off")
+    page.publish(data_of(group, pairs))
+    shown = page.groups()
+    assert "| case 0 | 1.00 s | 0 GFLOP/s | 2.00 s (a) | wrong | 500 ms | 2.00x" in shown.replace(
+        "1.02e-06", "0"
+    )
+    assert "| case 1 | 1.00 s" in shown and "| **missed** |" in shown
+    assert "- PyTorch, case 0: wrong: value: far off" in shown
+    assert "**missed**, by 1 of 2 cases" in shown
+    assert "[Some Things](#some-things) | 2 | 1.67x | 2 of 2 | 1 of 3" in page.summary()
+    assert "| start | < 1 s | 0.5 s | held |" in page.house()
+    assert (kept / "charts" / "things.png").stat().st_size > 1000
+
+
+def test_only_whole_runs_are_published_and_groups_are_kept(kept: Path) -> None:
+    group = group_of(Bar("the best", 1.5))
+    pairs = measured(group, (2.0, 3.0), (2.0, 1.4))
+    with pytest.raises(InvalidValue, match="quick"):
+        page.publish(data_of(group, pairs, quick=True))
+    with pytest.raises(InvalidValue, match="in part"):
+        page.publish(data_of(group, pairs[:1]))
+    page.publish(data_of(group, pairs))
+    other = dataclasses.replace(group, name="others", order=0)
+    page.publish(data_of(other, pairs, house=[]))
+    data = results.read(page.KEPT)
+    assert [g["name"] for g in data["groups"]] == ["others", "things"] and data["house"]
+    page.publish(data_of(other, pairs, threads=2))
+    assert [g["name"] for g in results.read(page.KEPT)["groups"]] == ["others"]
