@@ -179,7 +179,8 @@ def check_tito(line: str, known_ops: set[str]) -> None:
     context = click.Context(cli.tito, info_name="tito")
     command = cli.tito.get_command(context, words[0])
     assert command is not None
-    inner = click.Context(command, info_name=words[0], parent=context)
+    settings = command.context_settings
+    inner = click.Context(command, info_name=words[0], parent=context, **settings)
     values, extra, _ = command.make_parser(inner).parse_args(words[1:])
     if extra:
         raise click.UsageError(f"{line!r}: nothing takes {' '.join(extra)!r}")

@@ -14,7 +14,7 @@ from tinytorch.ops.spec import Array, Op
 from tinytorch.ops.verify import expected_dtype, run_checked, verify
 
 FLOAT_OPS = [name for name in ops.names() if "float32" in ops.get(name).dtypes]
-REDUCTIONS = ("dot", "euclidean_distance")
+REDUCTIONS = ("dot", "euclidean_distance", "cross_entropy")
 MATMUL = ops.get("matmul")
 SOFTMAX = ops.get("softmax")
 
@@ -22,12 +22,22 @@ SOFTMAX = ops.get("softmax")
 def middling(op: Op) -> tuple[Array, ...]:
     """Inputs of some hundred elements: enough for a fault to show, too few to drown it."""
     sizes = {size.name: size for size in op.sizes}
-    return op.inputs(sizes.get("4d", sizes.get("prime", op.sizes[0])).shapes)
+    wanted = ("prime",) if op.name in ("matmul", "linear") else ("4d", "odd", "prime")
+    found = [sizes[name] for name in wanted if name in sizes]
+    return op.inputs((found or op.sizes[:1])[0].shapes)
 
 
-def honest(op: Op, arrays: tuple[Array, ...], **params: Any) -> Array:
+def honest(op: Op, arrays: tuple[Array, ...], **params: Any) -> Any:
     """The op in the inputs' own precision: its formula is NumPy and takes any."""
-    return np.asarray(op.reference(*arrays, **params)).astype(expected_dtype(op, arrays))
+    found, dtype = op.reference(*arrays, **params), expected_dtype(op, arrays)
+    if op.outputs > 1:
+        return tuple(np.asarray(one).astype(dtype) for one in found)
+    return np.asarray(found).astype(dtype)
+
+
+def first(op: Op, output: Any) -> Array:
+    """The op's output, or the first of several."""
+    return np.asarray(output[0] if op.outputs > 1 else output)
 
 
 # What is accepted -----------------------------------------------------------------------------
@@ -94,7 +104,9 @@ def test_a_scalar_of_numpy_is_an_array_without_axes() -> None:
 def test_half_precision_inside_is_refused(name: str) -> None:
     op = ops.get(name)
     arrays = middling(op)
-    halved = tuple(x.astype(np.float16).astype(np.float32) for x in arrays)
+    halved = tuple(
+        x.astype(np.float16).astype(np.float32) if x.dtype.kind == "f" else x for x in arrays
+    )
     check = verify(op, arrays, honest(op, halved))
     assert (check.ok, check.fault) == (False, "value")
 
@@ -103,8 +115,9 @@ def test_half_precision_inside_is_refused(name: str) -> None:
 def test_zeros_are_refused(name: str) -> None:
     op = ops.get(name)
     arrays = middling(op)
-    zeros = np.zeros(op.output_shape(tuple(x.shape for x in arrays)), np.float32)
-    assert verify(op, arrays, zeros).fault == "value"
+    shapes = op.output_shapes(tuple(x.shape for x in arrays))
+    zeros = tuple(np.zeros(shape, np.float32) for shape in shapes)
+    assert verify(op, arrays, zeros if op.outputs > 1 else zeros[0]).fault == "value"
 
 
 def test_zeros_are_refused_for_wide_softmax_rows() -> None:
@@ -130,11 +143,12 @@ def test_shuffled_rows_are_refused(name: str) -> None:
 def test_a_wrong_last_element_is_refused(name: str) -> None:
     op = ops.get(name)
     arrays = middling(op)
-    output = honest(op, arrays)
+    result = honest(op, arrays)
+    output = first(op, result)
     last = np.unravel_index(int(np.flatnonzero(output)[-1]), output.shape)
     # Codes of 7 bits are a hundred times coarser than float32, and so is what shows among them.
     output[last] += np.abs(output).max() if name == "quantized_linear" else output[last] / 1000
-    check = verify(op, arrays, output)
+    check = verify(op, arrays, result)
     assert check.fault == "value"
     assert str(tuple(map(int, last))) in check.reason
     assert "1 of" in check.reason
@@ -146,9 +160,10 @@ def test_a_wrong_last_element_is_refused(name: str) -> None:
 def test_one_value_that_is_not_finite_is_refused(name: str, bad: float) -> None:
     op = ops.get(name)
     arrays = middling(op)
-    output = honest(op, arrays)
+    result = honest(op, arrays)
+    output = first(op, result)
     output[(-1,) * output.ndim] = bad
-    assert verify(op, arrays, output).fault == "not finite"
+    assert verify(op, arrays, result).fault == "not finite"
 
 
 def test_nan_and_infinity_are_asked_for_where_the_reference_has_them() -> None:
@@ -195,6 +210,36 @@ def test_type_dtype_and_shape(output: Any, fault: str, words: str) -> None:
     assert check.fault == fault
     with pytest.raises(VerificationError, match=words):
         check.require("matmul/mine")
+
+
+def test_each_of_several_outputs_is_judged() -> None:
+    op = ops.get("adam")
+    arrays = middling(op)
+    good = honest(op, arrays)
+    assert verify(op, arrays, good).ok
+    assert verify(op, arrays, good[0]).fault == "type"
+    assert verify(op, arrays, good[:2]).fault == "type"
+    assert verify(op, arrays, list(good)).fault == "type"
+    assert verify(op, arrays, (good[0], good[1], good[2].astype(np.float64))).fault == "dtype"
+    assert verify(op, arrays, (good[0], good[1][..., :2], good[2])).fault == "shape"
+    check = verify(op, arrays, (good[0], good[2], good[1]))
+    assert check.fault == "value"
+    assert check.reason.startswith("output ")
+
+
+def test_out_of_several_outputs_must_be_what_comes_back() -> None:
+    op = ops.get("adam")
+    arrays = middling(op)
+    out = tuple(np.empty_like(a) for a in arrays[:3])
+
+    def into(*given: Array, out: tuple[Array, ...]) -> tuple[Array, ...]:
+        for target, value in zip(out, honest(op, given), strict=True):
+            target[...] = value
+        return out
+
+    assert run_checked(op, into, arrays, out=out).ok
+    assert run_checked(op, lambda *a, out: honest(op, a), arrays, out=out).fault == "out"
+    assert run_checked(op, lambda *a: (a[0], *honest(op, a)[1:]), arrays).fault == "input returned"
 
 
 def test_integers_are_exact() -> None:
