@@ -82,7 +82,7 @@ def test_speedup_is_measured_at_naives_size(products: Ladder) -> None:
     for row in others:
         assert row.speedup_size == naive.size
         assert row.speedup_over_naive.low <= row.speedup_over_naive.high
-    assert others[-1].speedup_over_naive.low > 1, "BLAS is faster than three loops in Python"
+    assert others[-1].speedup_over_naive.median > 1, "BLAS is faster than loops in Python"
 
 
 def test_a_ladder_without_naive_is_still_compared_with_it() -> None:
