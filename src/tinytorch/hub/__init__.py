@@ -19,9 +19,10 @@ def load(path: str | Path, precision: str = "float32") -> Any:
     """Return the model in a folder that holds config.json, model.safetensors and tokenizer.json.
 
     BERT-type encoders come as `hub.bert.Encoder`. `precision` is "float32" or "int8": then linear
-    layers multiply INT8 codes, weights a scale a column, activations a scale a row. Raises
-    InvalidValue for a folder that is missing, incomplete or damaged, UnknownName for a kind of
-    model that is not known, and MissingDependency without the libraries of the extra `hub`.
+    layers multiply INT8 codes, weights a scale a column, activations a scale a row, except for the
+    queries, keys and values of attention. Raises InvalidValue for a folder that is missing,
+    incomplete or damaged, UnknownName for a kind of model that is not known, and MissingDependency
+    without the libraries of the extra `hub`.
     """
     if precision not in ("float32", "int8"):
         raise UnknownName("precision", precision, ("float32", "int8"))

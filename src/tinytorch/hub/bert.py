@@ -102,11 +102,12 @@ class Block:
 
     @classmethod
     def read(cls, weights: Weights, number: int, config: Config, codes: bool) -> Block:
-        """Read layer `number`; with `codes`, its products are of INT8 codes."""
+        """Read layer `number`; with `codes`, all products but the first are of INT8 codes."""
         name, H, F = f"encoder.layer.{number}", config.width, config.inner
         heads = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
         return cls(
-            read_dense(weights, heads, H, H, codes=codes),
+            # NOTE: always float32: what queries and keys lose, softmax turns into a look elsewhere.
+            read_dense(weights, heads, H, H, codes=False),
             read_dense(weights, [f"{name}.attention.output.dense"], H, H, codes=codes),
             Norm.read(weights, f"{name}.attention.output.LayerNorm", H, config.eps),
             read_dense(weights, [f"{name}.intermediate.dense"], H, F, codes=codes),

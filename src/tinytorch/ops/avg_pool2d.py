@@ -47,7 +47,7 @@ OP = Op(
     tolerance=Tolerance(
         "a sum of K = kh kw numbers, 2 sqrt(K) eps mean |X|, and two roundings to divide", _bound
     ),
-    sizes=max_pool2d.sizes(),
+    sizes=(*max_pool2d.sizes(), max_pool2d.ODD),
     ladder=max_pool2d.LADDER,
     variants=max_pool2d.VARIANTS,
 )

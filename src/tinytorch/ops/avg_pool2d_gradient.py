@@ -78,8 +78,7 @@ OP = Op(
         "(2 sqrt(K) + 2) eps sum |dY| / K",
         _bound,
     ),
-    # A single window would lie in the border alone.
-    sizes=(Size("one", ((1, 1, 2, 2),)), *map(_of, max_pool2d.sizes()[1:])),
+    sizes=tuple(map(_of, max_pool2d.sizes())),
     ladder=tuple(map(_of, max_pool2d.LADDER)),
     variants=max_pool2d.VARIANTS,
 )

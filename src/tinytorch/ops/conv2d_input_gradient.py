@@ -126,6 +126,7 @@ OP = Op(
         _layer("odd", (2, 8, 7, 9), 5, (3, 4)),
         _layer("deep", (1, 61, 4, 5), 7, (3, 3)),
         _layer("pointwise", (2, 7, 5, 6), 6, (1, 1)),
+        _layer("tall", (1, 3, 40, 2), 2, (3, 3)),
         _layer("long-rows", (1, 4, 5, 40), 3, (3, 3)),
     ),
     ladder=tuple(map(_of, conv2d.OP.ladder)),

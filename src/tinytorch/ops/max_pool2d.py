@@ -48,10 +48,14 @@ def sizes() -> tuple[Size, ...]:
         "channels": (2, 5, 8, 6),
         "long-rows": (1, 2, 4, 70),
         "many-planes": (7, 9, 6, 4),
+        "tall": (1, 2, 40, 2),
+        "odd-output": (3, 5, 14, 18),
     }
     return tuple(Size(name, (shape,)) for name, shape in shapes.items())
 
 
+# Sides that don't halve: the variants make different numbers of windows of them.
+ODD = Size("odd", ((3, 5, 7, 9),))
 VARIANTS: tuple[dict[str, Pair], ...] = (
     {"kernel_size": 2},
     {"kernel_size": 3, "stride": 2, "padding": 1},
@@ -73,7 +77,7 @@ OP = Op(
         "the largest of some numbers is one of them: exact",
         lambda reference, *arrays, **params: np.zeros_like(reference),
     ),
-    sizes=sizes(),
+    sizes=(*sizes(), ODD),
     ladder=LADDER,
     variants=VARIANTS,
 )
