@@ -1,7 +1,7 @@
 """A claim: what is told, the range that it amounts to, and how it is measured here.
 
 A claim holds where every reading's interval meets the told range, holds under conditions where
-some do, and does not hold where none does. Readings too wide to judge by are shown, and don't count.
+some do, and does not hold where none does. Readings too wide to judge by don't count.
 """
 
 from __future__ import annotations
