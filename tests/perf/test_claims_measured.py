@@ -30,6 +30,8 @@ def claim(low: float, high: float, *readings: tuple[float, float]) -> Claim:
         ([(1.0, 1.9)], "does not hold"),
         ([(5.1, 6.0)], "does not hold"),
         ([(2.0, 3.0), (9.0, 9.5)], "holds under conditions"),
+        ([(0.1, 9.0)], "unresolved"),
+        ([(0.1, 9.0), (9.0, 9.5)], "does not hold"),
     ],
 )
 def test_a_verdict_says_how_many_readings_meet_what_is_told(

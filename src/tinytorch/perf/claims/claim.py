@@ -1,7 +1,7 @@
 """A claim: what is told, the range that it amounts to, and how it is measured here.
 
 A claim holds where every reading's interval meets the told range, holds under conditions where
-some do, and does not hold where none does.
+some do, and does not hold where none does. Readings too wide to judge by don't count.
 """
 
 from __future__ import annotations
@@ -17,7 +17,10 @@ from tinytorch.measure.clock import Comparison
 from tinytorch.measure.stats import Interval
 from tinytorch.measure.units import figures
 
-Verdict = Literal["holds", "holds under conditions", "does not hold", "not measured"]
+Verdict = Literal["holds", "holds under conditions", "does not hold", "unresolved", "not measured"]
+
+# An interval whose ends are further apart than this factor proves nothing: a busy machine.
+_WIDEST = 2.0
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,11 @@ class Reading:
     def exact(cls, condition: str, value: float, unit: str = "x") -> Reading:
         """Make one of a figure that was counted."""
         return cls(condition, value, value, value, unit)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval is narrow enough to judge by."""
+        return self.low == self.high or self.low * _WIDEST >= self.high
 
     @property
     def text(self) -> str:
@@ -105,8 +113,11 @@ class Judged:
 
 
 def verdict_of(claim: Claim, finding: Finding) -> Verdict:
-    """Say how many of the readings meet the told range."""
-    met = [r.low <= claim.high and r.high >= claim.low for r in finding.readings]
+    """Say how many of the readings meet the told range; those that are too wide don't count."""
+    judged = [r for r in finding.readings if r.resolved]
+    if not judged:
+        return "unresolved"
+    met = [r.low <= claim.high and r.high >= claim.low for r in judged]
     if all(met):
         return "holds"
     return "holds under conditions" if any(met) else "does not hold"
