@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 from tinytorch.native import blas, threads
 
 needs_adoption = pytest.mark.skipif(
     threads.usable_cpus() < 2 or not blas.adopt(), reason="one CPU, or no OpenBLAS that can be told"
 )
+
+
+@needs_adoption
+def test_openblas_holds_the_address_of_our_function() -> None:
+    library = ThreadpoolController().select(internal_api="openblas").lib_controllers[0]
+    loaded = ctypes.CDLL(library.filepath)
+    held = ctypes.c_void_p.in_dll(loaded, "openblas_threads_callback_")
+    assert held.value == blas._performer().address
 
 
 @needs_adoption
