@@ -20,10 +20,13 @@ needs_adoption = pytest.mark.skipif(
 
 @needs_adoption
 def test_openblas_holds_the_address_of_our_function() -> None:
-    library = ThreadpoolController().select(internal_api="openblas").lib_controllers[0]
-    loaded = ctypes.CDLL(library.filepath)
-    held = ctypes.c_void_p.in_dll(loaded, "openblas_threads_callback_")
-    assert held.value == blas._performer().address
+    libraries = ThreadpoolController().select(internal_api="openblas").lib_controllers
+    places = (
+        ctypes.c_void_p.in_dll(ctypes.CDLL(library.filepath), "openblas_threads_callback_")
+        for library in libraries
+    )
+    # One that was loaded since (SciPy brings its own) has none.
+    assert blas._performer().address in [place.value for place in places]
 
 
 @needs_adoption

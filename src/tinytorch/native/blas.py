@@ -3,7 +3,8 @@
 Two pools on the same cores fight: after a call the workers of each spin while they wait for the
 next, and the other's work waits for the core that they hold. OpenBLAS (0.3.27 and later) takes a
 function that runs its jobs; ours hands them to the pool that Numba's `prange` uses. Where the
-library has no such function (older ones, MKL, Accelerate), it keeps the threads that it has.
+library has no such function (older ones, MKL, Accelerate), or is loaded later (SciPy brings an
+OpenBLAS of its own), it keeps the threads that it has.
 """
 
 from __future__ import annotations
