@@ -5,6 +5,7 @@ Compiled loops don't check bounds, so nothing reaches one before it has passed h
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -36,9 +37,19 @@ def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params:
 
     Raises ShapeError or InvalidValue with both sides named when `out` does not fit.
     """
+    shapes, dtypes = tuple([a.shape for a in arrays]), tuple([a.dtype for a in arrays])
+    return fitting(op, *_described(op, shapes, dtypes, **params), out)
+
+
+# NOTE: asking the op takes longer than a small kernel.
+@functools.lru_cache(maxsize=4096)
+def _described(
+    op: str, shapes: tuple[Shape, ...], dtypes: tuple[np.dtype[Any], ...], **params: Any
+) -> tuple[Shape, np.dtype[Any]]:
+    """Return the shape and dtype of an op's output."""
     described = ops.get(op)
-    shape = described.output_shape(tuple(a.shape for a in arrays), **params)
-    return fitting(op, shape, expected_dtype(described, arrays), out)
+    shape = described.output_shape(shapes, **params)
+    return shape, expected_dtype(described, tuple(np.empty(0, dtype) for dtype in dtypes))
 
 
 def destinations(

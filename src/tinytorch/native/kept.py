@@ -26,11 +26,6 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             return self._load_overload(sig, target_context)
 
 
-class _Callback(CFunc):  # type: ignore[misc]
-    def enable_caching(self) -> None:
-        self._cache = _Kept(self._pyfunc)
-
-
 def keep(dispatcher: Any) -> None:
     """Have a function of `numba.njit` looked for on disk before it is compiled, and kept there."""
     dispatcher._cache = _Kept(dispatcher.py_func)
@@ -40,8 +35,8 @@ def callback(
     function: Callable[..., Any], signature: Any, options: dict[str, Any], *, cache: bool
 ) -> Any:
     """Return what `numba.cfunc` does, looked for on disk first and kept there if `cache`."""
-    made = _Callback(function, (signature.args, signature.return_type), {}, options)
+    made: Any = CFunc(function, (signature.args, signature.return_type), {}, options)
     if cache:
-        made.enable_caching()
+        made._cache = _Kept(function)
     made.compile()
     return made

@@ -9,7 +9,7 @@ import functools
 import math
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -76,25 +76,28 @@ class _Compiled:
     """What is compiled for one data type, and what stands for an absent bias and residual."""
 
     name: str
-    small: Any
-    shared: Any
     addresses: Array
     no_bias: Array
     no_residual: Array
+
+    # NOTE: each is loaded when it is first called: a process that needs one waits for no other.
+    @functools.cached_property
+    def small(self) -> Any:
+        """The product of small matrices."""
+        return entries.small(self.name)
+
+    @functools.cached_property
+    def shared(self) -> Any:
+        """The general product."""
+        return entries.shared(self.name)
 
 
 @functools.cache
 def _compiled(char: str) -> _Compiled:
     # NOTE: by the dtype's letter, for NumPy takes two microseconds to spell out its name.
     dtype = np.dtype(char)
-    return _Compiled(
-        dtype.name,
-        entries.small(dtype.name),
-        entries.shared(dtype.name),
-        np.array(routines.addresses(dtype.name)),
-        np.empty(0, dtype),
-        np.empty((0, 0), dtype),
-    )
+    addresses = np.array(routines.addresses(dtype.name))
+    return _Compiled(dtype.name, addresses, np.empty(0, dtype), np.empty((0, 0), dtype))
 
 
 class _Small(dict[str, Callable[[Array, Array, Array], int]]):
@@ -130,36 +133,35 @@ def multiply(
         return
     is_packed = isinstance(b, PackedMatrix)
     b = b.view if isinstance(b, PackedMatrix) else b
-    if _lies_across(out) and extras.bias is None and not is_packed:
+    bias, residual = extras.bias, extras.residual
+    if _lies_across(out) and bias is None and not is_packed:
         # The transposed product writes neighbours: C^T = B^T A^T.
         a, b, out = b.mT, a.mT, out.mT
-        if extras.residual is not None:
-            extras = replace(extras, residual=extras.residual.mT)
-    compiled = _compiled(out.dtype.char)
-    others = [a, b, out]
-    bias, residual = compiled.no_bias, compiled.no_residual
-    if extras.bias is not None:
-        bias = np.ascontiguousarray(extras.bias)
-    if extras.residual is not None:
-        residual = _with_rows_ready(extras.residual)
-        others.append(residual)
-    offsets = _offsets(out.shape[:-2], others) if out.ndim > 2 else _NO_OFFSETS
-    sizes = (out.shape[-2], out.shape[-1], a.shape[-1])
-    lie = _layout(a), _PACKED if is_packed else _layout(b, rows_only=True)
-    cut = _cut(sizes, compiled.name, caches, lie, offsets.shape[1], threads.get_num_threads())
+        residual = None if residual is None else residual.mT
+    if residual is not None:
+        residual = _with_rows_ready(residual)
+    call = _call(
+        (a.shape, a.strides, b.shape, b.strides, out.shape, out.strides),
+        None if residual is None else (residual.shape, residual.strides),
+        is_packed,
+        out.dtype.char,
+        caches,
+        threads.get_num_threads(),
+    )
+    compiled = call.compiled
     compiled.shared(
         _first(a),
         _first(b),
         _first(out),
-        bias,
-        _first(residual),
-        offsets,
+        compiled.no_bias if bias is None else np.ascontiguousarray(bias),
+        compiled.no_residual if residual is None else _first(residual),
+        call.offsets,
         (extras.alpha, extras.beta),
         ACTIVATIONS[extras.activation],
-        cut.blocks,
-        cut.grid,
+        call.blocks,
+        call.grid,
         compiled.addresses,
-        _ROOM.rows(cut.shares, cut.room, out.dtype),
+        _ROOM.rows(call.shares, call.room, out.dtype),
     )
 
 
@@ -169,16 +171,20 @@ _LAYOUTS = {(r, c): Layout(r, c) for r in (False, True) for c in (False, True)}
 _PACKED = Layout(True, False, is_packed=True)
 
 
-def _layout(array: Array, *, rows_only: bool = False) -> Layout:
-    row, column = array.strides[-2:]
-    item = array.itemsize
+# An operand's shape and strides in bytes.
+_Lie = tuple[tuple[int, ...], tuple[int, ...]]
+
+
+def _layout(strides: tuple[int, ...], item: int, *, rows_only: bool = False) -> Layout:
+    row, column = strides[-2:]
     ready = column == item or (row == item and not rows_only)
     far = row if column == item else column
     return _LAYOUTS[ready, far != 0 and far % _PAGE_BYTES == 0]
 
 
 def _lies_across(out: Array) -> bool:
-    return out.strides[-1] != out.itemsize and out.strides[-2] == out.itemsize
+    row, column = out.strides[-2:]
+    return column != out.itemsize and row == out.itemsize
 
 
 def _with_rows_ready(array: Array) -> Array:
@@ -197,20 +203,14 @@ def _first(array: Array) -> Array:
 _NO_OFFSETS = np.zeros((4, 1), np.int64)
 
 
-def _offsets(batch: tuple[int, ...], arrays: list[Array]) -> Array:
+def _offsets(batch: tuple[int, ...], item: int, lies: list[_Lie]) -> Array:
     """Return, for a, b, out and the residual, the elements from the first matrix to each one."""
-    return _offsets_of(
-        batch, arrays[0].itemsize, tuple((array.shape[:-2], array.strides[:-2]) for array in arrays)
-    )
-
-
-@functools.lru_cache(maxsize=256)
-def _offsets_of(
-    batch: tuple[int, ...], item: int, layouts: tuple[tuple[tuple[int, ...], ...], ...]
-) -> Array:
+    if not batch:
+        return _NO_OFFSETS
     offsets = np.zeros((4, *batch), np.int64)
-    for row, (own, strides) in zip(offsets, layouts, strict=False):
-        for axis, (count, stride) in enumerate(zip(own[::-1], strides[::-1], strict=True)):
+    for row, (shape, strides) in zip(offsets, lies, strict=False):
+        own, apart = shape[:-2], strides[:-2]
+        for axis, (count, stride) in enumerate(zip(own[::-1], apart[::-1], strict=True)):
             if count > 1:
                 steps = np.arange(count) * (stride // item)
                 row += steps.reshape(-1, *(1,) * axis)
@@ -218,29 +218,41 @@ def _offsets_of(
 
 
 @dataclass(frozen=True)
-class _Cut:
-    """How a product is cut, as compiled code takes it; a share packs into `room` elements."""
+class _Call:
+    """How products of one kind are called: a share packs into `room` elements."""
 
+    compiled: _Compiled
+    offsets: Array
     blocks: tuple[int, int, int, int, int, int]
     grid: tuple[int, int]
     shares: int
     room: int
 
 
-@functools.lru_cache(maxsize=4096)
-def _cut(
-    sizes: tuple[int, int, int],
-    dtype: str,
+# NOTE: whatever does not depend on the numbers in the arrays is found out once, for it takes longer
+# than a small batch does; the arguments are what NumPy gives at once.
+@functools.lru_cache(maxsize=1024)
+def _call(
+    lies: tuple[tuple[int, ...], ...],
+    residual: _Lie | None,
+    is_packed: bool,
+    char: str,
     caches: CacheBytes,
-    lie: tuple[Layout, Layout],
-    batch: int,
     count: int,
-) -> _Cut:
-    blocks = blocks_for(sizes, dtype, caches, *lie)
-    room, b_place = room_size(blocks, dtype)
+) -> _Call:
+    compiled = _compiled(char)
+    item = compiled.no_bias.itemsize
+    a, b, out = (lies[0], lies[1]), (lies[2], lies[3]), (lies[4], lies[5])
+    operands = [a, b, out] if residual is None else [a, b, out, residual]
+    offsets = _offsets(out[0][:-2], item, operands)
+    batch = offsets.shape[1]
+    sizes = (out[0][-2], out[0][-1], a[0][-1])
+    b_layout = _PACKED if is_packed else _layout(b[1], item, rows_only=True)
+    blocks = blocks_for(sizes, compiled.name, caches, _layout(a[1], item), b_layout)
+    room, b_place = room_size(blocks, compiled.name)
     shares, grid = count, (1, 1)
     if batch * math.prod(sizes) < WORTH_SHARING:
         shares = 1
     elif batch < count:
-        grid = grid_for(sizes, count, tile_shape(dtype))
-    return _Cut(blocks.numbers(b_place), grid, shares, room)
+        grid = grid_for(sizes, count, tile_shape(compiled.name))
+    return _Call(compiled, offsets, blocks.numbers(b_place), grid, shares, room)
