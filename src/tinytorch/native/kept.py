@@ -26,7 +26,11 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             return self._load_overload(sig, target_context)
 
 
-class _Callback(CFunc):  # type: ignore[misc]
+class _Callback(CFunc):
+    """A C callback that is looked for in our folder."""
+
+    _pyfunc: Callable[..., Any]
+
     def enable_caching(self) -> None:
         self._cache = _Kept(self._pyfunc)
 
