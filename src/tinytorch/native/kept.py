@@ -26,6 +26,15 @@ class _Kept(FunctionCache):  # type: ignore[misc]
             return self._load_overload(sig, target_context)
 
 
+class _Callback(CFunc):
+    """A C callback that is looked for in our folder."""
+
+    _pyfunc: Callable[..., Any]
+
+    def enable_caching(self) -> None:
+        self._cache = _Kept(self._pyfunc)
+
+
 def keep(dispatcher: Any) -> None:
     """Have a function of `numba.njit` looked for on disk before it is compiled, and kept there."""
     dispatcher._cache = _Kept(dispatcher.py_func)
@@ -35,8 +44,8 @@ def callback(
     function: Callable[..., Any], signature: Any, options: dict[str, Any], *, cache: bool
 ) -> Any:
     """Return what `numba.cfunc` does, looked for on disk first and kept there if `cache`."""
-    made: Any = CFunc(function, (signature.args, signature.return_type), {}, options)
+    made = _Callback(function, (signature.args, signature.return_type), {}, options)
     if cache:
-        made._cache = _Kept(function)
+        made.enable_caching()
     made.compile()
     return made
