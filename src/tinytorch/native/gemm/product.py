@@ -231,7 +231,7 @@ class _Call:
 
 # NOTE: whatever does not depend on the numbers in the arrays is found out once, for it takes longer
 # than a small batch does; the arguments are what NumPy gives at once.
-@functools.lru_cache(maxsize=1024)
+@functools.lru_cache(maxsize=512)
 def _call(
     lies: tuple[tuple[int, ...], ...],
     residual: _Lie | None,
