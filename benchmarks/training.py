@@ -6,9 +6,11 @@ trained. A peer builds the same model of them in its own way.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,8 +42,7 @@ class Recipe:
     def flops(self) -> int:
         """The operations of a step's products: forward, and twice as many backward."""
         if self.kind == "mlp":
-            pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-            return 6 * self.batch * sum(i * o for i, o in pairs)
+            return 6 * self.batch * sum(i * o for i, o in itertools.pairwise(self.sizes))
         if self.kind == "cnn":
             _, c1, c2, a, b, c = self.sizes
             each = 24 * 24 * c1 * 25 + 8 * 8 * c2 * 25 * c1 + 16 * c2 * a + a * b + b * c
@@ -66,7 +67,7 @@ RECIPES = {
 
 def _dense(rng: np.random.Generator, sizes: Sequence[int], first: int = 0) -> list[Array]:
     made = []
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in itertools.pairwise(sizes):
         made += [rng.normal(0, 1 / math.sqrt(i), (i, o)), rng.normal(0, 0.01, o)]
     return made
 
@@ -113,8 +114,9 @@ def arrays(recipe: Recipe, small: bool = False) -> tuple[Array, ...]:
     rng = np.random.default_rng(0)
     sizes, batch = (recipe.small, 2) if small else (recipe.sizes, recipe.batch)
     made = _MAKERS[recipe.kind](rng, sizes, batch)
-    return tuple(a.astype(np.float32) if a.dtype.kind == "f" else np.ascontiguousarray(a)
-                 for a in made)
+    return tuple(
+        a.astype(np.float32) if a.dtype.kind == "f" else np.ascontiguousarray(a) for a in made
+    )
 
 
 Trainer = Callable[[Recipe, tuple[int, ...], tuple[Any, ...]], Callable[[], float]]
@@ -141,12 +143,11 @@ def begun(trainer: Trainer, name: str, given: tuple[Any, ...]) -> tuple[Any, Arr
 def resident_bytes(peak: bool = False) -> int:
     """Return this process's resident memory now, or the most since `forget_peak` (Linux)."""
     wanted = "VmHWM:" if peak else "VmRSS:"
-    with open("/proc/self/status", encoding="ascii") as status:
-        line = next(line for line in status if line.startswith(wanted))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    line = next(line for line in lines if line.startswith(wanted))
     return int(line.split()[1]) * 1024
 
 
 def forget_peak() -> None:
     """Count the peak of resident memory from now on."""
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as switch:
-        switch.write("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

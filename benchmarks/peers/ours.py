@@ -96,8 +96,9 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
 
 def training(params: Params, *arrays: Any) -> Run:
     """Return a training step of one of the models."""
-    from peers import ours_training
     from training import begun
+
+    from peers import ours_training
 
     step, losses, note = begun(ours_training.trainer, params["recipe"], arrays)
     return Run(step, preallocated=False, note=note, check=lambda: losses)

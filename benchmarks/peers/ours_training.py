@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,7 @@ class _CNN(tt.Layer):
         _, c1, c2, *rest = sizes
         self.conv1, self.conv2 = tt.Conv2d(1, c1, 5), tt.Conv2d(c1, c2, 5)
         wide = [flat, *rest]
-        self.dense = [tt.Linear(i, o) for i, o in zip(wide[:-1], wide[1:], strict=True)]
+        self.dense = [tt.Linear(i, o) for i, o in itertools.pairwise(wide)]
         self.pool = tt.MaxPool2d(2)
 
     def forward(self, x: Any) -> Any:
@@ -31,7 +32,7 @@ class _CNN(tt.Layer):
 
 def _mlp(sizes: tuple[int, ...]) -> Any:
     layers: list[Any] = []
-    for i, o in zip(sizes[:-1], sizes[1:], strict=True):
+    for i, o in itertools.pairwise(sizes):
         layers += [tt.Linear(i, o), tt.ReLU()]
     return tt.Sequential(*layers[:-1])
 

@@ -115,8 +115,9 @@ def _layer_of(name: str) -> Any:
 
 def training(params: Params, *arrays: Any) -> Run:
     """Return a training step of one of the models, eager."""
-    from peers import pytorch_training
     from training import begun
+
+    from peers import pytorch_training
 
     step, losses, note = begun(pytorch_training.trainer, params["recipe"], arrays)
     return Run(step, preallocated=False, note=note, check=lambda: losses)

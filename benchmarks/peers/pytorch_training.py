@@ -46,8 +46,8 @@ class _GPT(nn.Module):  # type: ignore[misc, unused-ignore]
         rest = iter(weights)
 
         def fill(layer: Any) -> None:
-            layer.weight.data = next(rest).T.contiguous() if isinstance(layer, nn.Linear) else (
-                next(rest)
+            layer.weight.data = (
+                next(rest).T.contiguous() if isinstance(layer, nn.Linear) else (next(rest))
             )
             if layer.bias is not None:
                 layer.bias.data = next(rest)
