@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
+import bookkeeping
 import numpy as np
 from results import Held
 
@@ -197,6 +198,8 @@ QUICK: tuple[Callable[[], Iterator[Held]], ...] = (
 ALL: tuple[Callable[[], Iterator[Held]], ...] = (
     import_time,
     dispatch,
+    bookkeeping.overhead,
+    bookkeeping.steady_memory,
     fused_gelu,
     first_call,
     alternation,

@@ -42,8 +42,7 @@ class Recipe:
     def flops(self) -> int:
         """The operations of a step's products: forward, and twice as many backward."""
         if self.kind == "mlp":
-            pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-            return 6 * self.batch * sum(i * o for i, o in pairs)
+            return 6 * self.batch * sum(i * o for i, o in itertools.pairwise(self.sizes))
         if self.kind == "cnn":
             _, c1, c2, a, b, c = self.sizes
             each = 24 * 24 * c1 * 25 + 8 * 8 * c2 * 25 * c1 + 16 * c2 * a + a * b + b * c
@@ -144,8 +143,8 @@ def begun(trainer: Trainer, name: str, given: tuple[Any, ...]) -> tuple[Any, Arr
 def resident_bytes(peak: bool = False) -> int:
     """Return this process's resident memory now, or the most since `forget_peak` (Linux)."""
     wanted = "VmHWM:" if peak else "VmRSS:"
-    with Path("/proc/self/status").open(encoding="ascii") as status:
-        line = next(line for line in status if line.startswith(wanted))
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    line = next(line for line in lines if line.startswith(wanted))
     return int(line.split()[1]) * 1024
 
 

@@ -172,12 +172,22 @@ def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
 
 def attention(q: Array, k: Array, v: Array) -> Any:
     """Return causal attention, and what its gradient needs besides: log(sum(exp(scores)))."""
-    return get_backend().dispatch("attention_and_logs", q, k, v, causal=True)
+    out = (_like(q), np.empty(q.shape[:-1], q.dtype)) if q.shape == v.shape else None
+    return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=True)
 
 
 def attention_gradient(q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array) -> Any:
     """Return causal attention's gradients for q, k and v, from its output and logarithms."""
-    return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, causal=True)
+    out = _like(q), _like(k), _like(v)
+    return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, out=out, causal=True)
+
+
+def _like(x: Array) -> Array:
+    """Return memory for an array in the order of another's axes in memory.
+
+    Heads are views of (B, T, C); of results in that order, (B, T, C) is a view again and no copy.
+    """
+    return np.empty_like(x, order="K", subok=False)
 
 
 def _as_rows(x: Array) -> Array:

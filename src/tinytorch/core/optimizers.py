@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.core import compute, writes
+from tinytorch.core.joined import Joined
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.ops.spec import Array
@@ -45,6 +46,7 @@ class Optimizer:
         self.weight_decay = _checked(weight_decay, "weight_decay", 0.0)
         self.step_count = 0
         self._owned: list[Array | None] = [None] * len(self.params)
+        self._small = Joined(self.params)
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -52,12 +54,34 @@ class Optimizer:
             p.grad = None
 
     def step(self) -> None:
-        """Update every parameter that has a gradient."""
+        """Update every parameter that has a gradient; small ones together, as one array."""
         self.step_count += 1
-        for i, p in enumerate(self.params):
-            if p.grad is not None:
-                self._update(i, self._memory(i, p), _gradient(p))
-                writes.mark(p._data)
+        single: Iterable[int] = range(len(self.params))
+        if self._small.ready():
+            self._step_together()
+            single = self._small.others
+        for i in single:
+            p = self.params[i]
+            if p.grad is None:
+                continue
+            kept = self._kept()
+            for arrays in kept:
+                if arrays[i] is None:
+                    arrays[i] = np.zeros_like(p._data)
+            self._update(self._memory(i, p), _gradient(p), [arrays[i] for arrays in kept])
+            writes.mark(p._data)
+
+    def _step_together(self) -> None:
+        small = self._small
+        data: list[Array | None] = [p._data for p in self.params]
+        block = small.block("data", data)
+        for i in small.numbers:
+            self.params[i]._data = self._owned[i] = data[i]  # type: ignore[assignment]
+        kept = [small.block(n, arrays) for n, arrays in enumerate(self._kept())]
+        self._update(
+            block, small.gathered([_gradient(self.params[i]) for i in small.numbers]), kept
+        )
+        writes.mark(block)
 
     def _memory(self, i: int, p: Tensor) -> Array:
         """Return the parameter's array, which is the optimizer's own from the first step on."""
@@ -66,7 +90,12 @@ class Optimizer:
             self._owned[i] = p._data
         return p._data
 
-    def _update(self, i: int, p: Array, grad: Array) -> None:
+    def _kept(self) -> tuple[list[Array | None], ...]:
+        """Return what is kept from step to step, an array of its size for each parameter."""
+        return ()
+
+    def _update(self, p: Array, grad: Array, kept: list[Any]) -> None:
+        """Write p, and what is kept for it (zeros at first), element by element."""
         raise NotImplementedError(f"{type(self).__name__} must define _update")
 
     # State ----------------------------------------------------------------------------------------
@@ -139,16 +168,15 @@ class SGD(Optimizer):
         self.momentum = _checked(momentum, "momentum", 0.0, 1.0)
         self._velocity: list[Array | None] = [None] * len(self.params)
 
-    def _update(self, i: int, p: Array, grad: Array) -> None:
+    def _kept(self) -> tuple[list[Array | None], ...]:
+        return (self._velocity,) if self.momentum else ()
+
+    def _update(self, p: Array, grad: Array, kept: list[Any]) -> None:
         if self.weight_decay:
             grad = grad + p * p.dtype.type(self.weight_decay)
-        if self.momentum:
-            velocity = self._velocity[i]
-            if velocity is None:
-                self._velocity[i] = velocity = np.array(grad, order="C")
-            else:
-                velocity *= p.dtype.type(self.momentum)
-                velocity += grad
+        for velocity in kept:
+            velocity *= p.dtype.type(self.momentum)
+            velocity += grad
             grad = velocity
         compute.sgd(p, grad, self.lr)
 
@@ -213,15 +241,14 @@ class Adam(Optimizer):
         self._m: list[Array | None] = [None] * len(self.params)
         self._v: list[Array | None] = [None] * len(self.params)
 
-    def _update(self, i: int, p: Array, grad: Array) -> None:
-        m, v = self._m[i], self._v[i]
-        if m is None or v is None:
-            m, v = np.zeros_like(p), np.zeros_like(p)
-            self._m[i], self._v[i] = m, v
+    def _kept(self) -> tuple[list[Array | None], ...]:
+        return self._m, self._v
+
+    def _update(self, p: Array, grad: Array, kept: list[Any]) -> None:
         step = compute.AdamStep(
             self.lr, *self.betas, self.eps, self.weight_decay, self.decoupled, self.step_count
         )
-        compute.adam(p, grad, m, v, step)
+        compute.adam(p, grad, kept[0], kept[1], step)
 
     def _moments(self) -> dict[str, list[Array | None]]:
         return {"m": self._m, "v": self._v}

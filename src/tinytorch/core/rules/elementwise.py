@@ -142,7 +142,7 @@ class ReLUBackward(Elementwise):
 
     def backward(self, grad: Array) -> Any:
         """The gradient, where x was above 0."""
-        return compute.multiply(grad, np.asarray(self.saved[0] > 0, grad.dtype))
+        return np.multiply(grad, self.saved[0] > 0)
 
 
 class SigmoidBackward(Elementwise):

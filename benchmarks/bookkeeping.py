@@ -1,0 +1,52 @@
+"""What recording for gradients costs beside no peer: Python's time an operation, and memory."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from peers import ours_training
+from results import Held
+from training import RECIPES, arrays, resident_bytes
+
+import tinytorch as tt
+from tinytorch.measure.clock import Effort, compare
+from tinytorch.measure.units import bytes_text, seconds_text
+
+_EFFORT = Effort(seconds=1.0, relative_width=0.02, min_rounds=15)
+_STEPS = 1000
+# What 1,000 steps may add: the interpreter's own, and a page here and there.
+_GROWTH_BYTES = 1 << 20
+
+
+def overhead() -> Iterator[Held]:
+    """Recorded operations on 4 x 4 Tensors, less NumPy's own time for the same."""
+    x, y = (tt.Tensor(np.ones((4, 4)), requires_grad=True) for _ in range(2))
+    a, two = np.ones((4, 4), np.float32), np.float32(2)
+    each: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
+        "x + y": (lambda: np.add(a, a), lambda: x + y),
+        "x * 2.0": (lambda: np.multiply(a, two), lambda: x * 2.0),
+        "x @ y": (lambda: np.matmul(a, a), lambda: x @ y),
+    }
+    for name, (plain, recorded) in each.items():
+        found = compare(plain, recorded, effort=_EFFORT)
+        pairs = zip(found.baseline.seconds, found.candidate.seconds, strict=True)
+        extra = statistics.median(after - before for before, after in pairs)
+        held = extra <= 4e-6
+        yield Held("house", f"recording {name}", "<= 4 us", seconds_text(extra), held)
+
+
+def steady_memory() -> Iterator[Held]:
+    """Resident memory after 1,000 training steps, beyond that after the first hundred."""
+    recipe = RECIPES["MLP 64-256-256-10, batch 64"]
+    step = ours_training.trainer(recipe, recipe.sizes, arrays(recipe))
+    for _ in range(100):
+        step()
+    before = resident_bytes()
+    for _ in range(_STEPS):
+        step()
+    grown = max(0, resident_bytes() - before)
+    held = grown <= _GROWTH_BYTES
+    yield Held("house", "memory added by 1,000 steps", "<= 1 MiB", bytes_text(grown), held)
