@@ -11,7 +11,7 @@ from collections.abc import Mapping
 NOTES: Mapping[str, Mapping[str, str]] = {
     "fused": {
         "": "NumPy has no erf, and is given ours. JAX and compiled PyTorch can't be given an "
-        "output, and a fresh one of 16 MiB comes from the system page by page. On a CPU with 32 MiB "
+        "output, and a fresh one of 16 MiB comes from the system page by page. With 32 MiB "
         "of last-level cache the copy beside ours never leaves it, and arithmetic shows: on a Zen "
         "3, a copy that stays in the first cache takes 0.31 ns for eight float32, and one division "
         "0.93. `x / (1 + exp(-x))` takes 7.0 ns with one vector in flight, 5.1 with two, 4.1 with "
