@@ -11,10 +11,18 @@ from collections.abc import Mapping
 NOTES: Mapping[str, Mapping[str, str]] = {
     "fused": {
         "": "NumPy has no erf, and is given ours. JAX and compiled PyTorch can't be given an "
-        "output, and a fresh one of 16 MiB comes from the system page by page.",
-        "Adam step": "PyTorch's is the fused step of its optimizer, which updates in place: four "
-        "arrays read and three of them written where they lie, while ours and the others write "
-        "three arrays that they do not read.",
+        "output, and a fresh one of 16 MiB comes from the system page by page. With 32 MiB "
+        "of last-level cache the copy beside ours never leaves it, and arithmetic shows: on a Zen "
+        "3, a copy that stays in the first cache takes 0.31 ns for eight float32, and one division "
+        "0.93. `x / (1 + exp(-x))` takes 7.0 ns with one vector in flight, 5.1 with two, 4.1 with "
+        "four (126 instructions for four vectors, 18 of them for want of registers), and 3.6 with "
+        "the sum joined to the exponential, which is how it is now. A range reduction in one step "
+        "would make that 2.4, but errs by |x| eps, and serves only 1 + tanh(x), where 1 hides "
+        "that. exp alone of what is not positive: 3.1, 2.2 and 2.3 ns; erf: 8.1, 7.5 and 4.7.",
+        "Adam step": "Ours and PyTorch's, the fused step of its optimizer, update in place: four "
+        "arrays read and three of them written where they lie. The others write three arrays that "
+        "they do not read: in place, plain Numba's loop would lose its vectors, for all that its "
+        "compiler knows is that its arrays may overlap.",
     },
     "linear": {
         "": "ONNX Runtime gets the weight as a constant and packs it once; ours, like PyTorch's "

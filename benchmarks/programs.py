@@ -110,10 +110,14 @@ def polynomial_root(x: Array) -> Array:
 
 @dataclass(frozen=True)
 class Program:
-    """One program: `inputs(elements, dtype, seed)` makes its arguments."""
+    """One program: `inputs(elements, dtype, seed)` makes its arguments.
+
+    updates: the places of the arguments that its results replace, where it is run in place.
+    """
 
     function: Callable[..., Any]
     inputs: Callable[[int, Any, int], Inputs]
+    updates: tuple[int, ...] = ()
 
 
 def _normal(arrays: int, width: int | None = None) -> Callable[[int, Any, int], Inputs]:
@@ -169,7 +173,7 @@ PROGRAMS: dict[str, Program] = {
     "layer norm": Program(layer_norm, _rows(2)),
     "RMS norm": Program(rms_norm, _rows(1)),
     "cross-entropy": Program(cross_entropy, _logits),
-    "Adam step": Program(adam, _adam),
+    "Adam step": Program(adam, _adam, updates=(0, 2, 3)),
     "Black-Scholes": Program(black_scholes, _options),
     "haversine": Program(haversine, _places),
     "row distances": Program(row_distances, _normal(2, _WIDTH)),

@@ -40,10 +40,18 @@ def of_op(op: str, params: Params, *arrays: Any) -> Run:
 
 
 def program(params: Params, *arrays: Any) -> Run:
-    """Return one of the programs, fused."""
+    """Return one of the programs, fused, and in place where that is how it is used."""
     from programs import PROGRAMS
 
-    fused = fuse(PROGRAMS[params["program"]].function)
+    described = PROGRAMS[params["program"]]
+    fused = fuse(described.function)
+    if described.updates:
+        own = list(arrays)
+        for i in described.updates:
+            own[i] = aligned_empty(arrays[i].shape, arrays[i].dtype)
+            own[i][...] = arrays[i]
+        state = tuple(own[i] for i in described.updates)
+        return Run(functools.partial(fused, *own, out=state), note="updates in place")
     made = fused(*arrays)
     several = isinstance(made, tuple)
     results = tuple(np.asarray(m) for m in (made if several else (made,)))

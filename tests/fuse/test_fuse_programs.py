@@ -109,10 +109,11 @@ def test_explain_shows_every_step() -> None:
         "simplify",
         "share_common",
         "know_ranges",
+        "join_with_one",
         "drop_unused",
         "power",
         "== emitted",
-        "vmath.tanh",
+        "vmath.one_plus_tanh",
         "FLOP",
         "roofline" if found.roof else "no prediction",
         "measured:",
@@ -123,6 +124,27 @@ def test_explain_shows_every_step() -> None:
     # the last product has 3.
     assert found.unfused_bytes == pytest.approx(18 * x.nbytes, rel=0.01)
     assert found.predicted_seconds is None or found.predicted_seconds > 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_joining_with_one_keeps_limits(dtype: str) -> None:
+    x = np.array([-np.inf, -1000, -88.5, -20, -0.0, 20, 88.5, 1000, np.inf, np.nan], dtype)
+    for name in ("gelu tanh", "silu"):
+        function = PROGRAMS[name].function
+        with np.errstate(all="ignore"):
+            want = function(x)
+            np.testing.assert_allclose(fuse(function)(x), want, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_used_elsewhere_is_not_joined_with_one() -> None:
+    def both(x: Any) -> Any:
+        e = np.exp(x)
+        return e / (1 + e)
+
+    x = np.linspace(-3, 3, 100)
+    fused = fuse(both)
+    assert "vmath.exp(" in fused.explain(x).source
+    np.testing.assert_allclose(fused(x), both(x), rtol=1e-14)
 
 
 def test_explain_times_nothing_that_is_wrong() -> None:

@@ -26,9 +26,11 @@ from tinytorch.native.codecache import assembly, jit
 
 DTYPES = (np.float32, np.float64)
 LIMITS_ULP = {"exp": 2, "log": 2, "expm1": 4, "log1p": 4, "tanh": 4, "erf": 4, "sigmoid": 4}
+LIMITS_ULP |= {"one_plus_exp": 2}
 GELUS = ("gelu_tanh", "gelu_erf")
 GELU_LIMIT_EPS = 4  # |error| <= 4 eps |x|
-NAMES = (*LIMITS_ULP, *GELUS)
+ABSOLUTE = ("one_plus_tanh",)  # their errors are counted in eps
+NAMES = (*LIMITS_ULP, *GELUS, *ABSOLUTE)
 
 
 # NOTE: written out, not made by a factory: Numba's disk cache misses every closure over a function.
@@ -72,6 +74,18 @@ def each_erf(x, out):
 def each_sigmoid(x, out):
     for i in range(x.size):
         out[i] = vmath.sigmoid(x[i])
+
+
+@jit
+def each_one_plus_exp(x, out):
+    for i in range(x.size):
+        out[i] = vmath.one_plus_exp(x[i])
+
+
+@jit
+def each_one_plus_tanh(x, out):
+    for i in range(x.size):
+        out[i] = vmath.one_plus_tanh(x[i])
 
 
 @jit
@@ -134,6 +148,8 @@ WIDE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "tanh": np.tanh,
     "erf": functools.partial(run, "libm_erf"),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "one_plus_exp": lambda x: 1 + np.exp(x),
+    "one_plus_tanh": lambda x: 2 / (1 + np.exp(-2 * x)),
     "gelu_tanh": _gelu_tanh,
     "gelu_erf": _gelu_erf,
 }
@@ -152,6 +168,8 @@ EXACT: dict[str, Callable[[mpmath.mpf], mpmath.mpf]] = {
     "tanh": mpmath.tanh,
     "erf": mpmath.erf,
     "sigmoid": lambda x: 1 / (1 + mpmath.exp(-x)),
+    "one_plus_exp": lambda x: 1 + mpmath.exp(x),
+    "one_plus_tanh": lambda x: 2 / (1 + mpmath.exp(-2 * x)),
     "gelu_tanh": _exact_gelu_tanh,
     # mpmath overflows far out, where the result is 0 or x for long.
     "gelu_erf": lambda x: x / 2 * mpmath.erfc(min(max(-x, -1000), 1000) / mpmath.sqrt(2)),
@@ -206,7 +224,7 @@ def per_eps_x(error_ulp: np.ndarray, high: np.ndarray, x: np.ndarray) -> np.ndar
 
 
 def worst(name: str, x: np.ndarray) -> tuple[float, float]:
-    """Return the largest error over x, in ulp (a GELU's: in eps |x|), and the x where it is.
+    """Return the largest error over x, in ulp (or eps |x|, or eps), and the x where it is.
 
     Raises AssertionError for a wrong sign, or a NaN where none should be.
     """
@@ -217,6 +235,8 @@ def worst(name: str, x: np.ndarray) -> tuple[float, float]:
     error = errors_ulp(got, high, low)
     if name in GELUS:
         error = per_eps_x(error, high, x)
+    if name in ABSOLUTE:
+        error = error * (ulp(high, x.dtype) / float(np.finfo(x.dtype).eps))
     at = int(error.argmax())
     return float(error[at]), float(x[at])
 
@@ -328,6 +348,8 @@ def test_limits_are_numpys(name, dtype):
     [
         ("erf", -1.0, 1.0, -0.0),
         ("sigmoid", 0.0, 1.0, 0.5),
+        ("one_plus_exp", 1.0, math.inf, 2.0),
+        ("one_plus_tanh", 0.0, 2.0, 1.0),
         ("gelu_tanh", -0.0, math.inf, -0.0),
         ("gelu_erf", -0.0, math.inf, -0.0),
     ],
@@ -335,7 +357,7 @@ def test_limits_are_numpys(name, dtype):
 def test_limits(name, dtype, at_minus_infinity, at_infinity, at_minus_zero):
     largest = np.finfo(dtype).max
     x = np.array([-np.inf, -largest, np.inf, -0.0, np.nan, largest], dtype=dtype)
-    top = largest if math.isinf(at_infinity) else at_infinity
+    top = largest if name in GELUS else at_infinity
     expected = np.array(
         [at_minus_infinity, at_minus_infinity, at_infinity, at_minus_zero, np.nan, top], dtype=dtype
     )
@@ -458,8 +480,8 @@ def _all_of(dtype: type[np.floating]) -> Iterator[np.ndarray]:
 def main(names: list[str]) -> None:
     for name, dtype in itertools.product(names or NAMES, DTYPES):
         error, at = max(worst(name, x) for x in _all_of(dtype))
-        unit = "eps |x|" if name in GELUS else "ulp"
-        print(f"{name:10} {dtype.__name__} {error:7.4f} {unit} at x = {at!r}", flush=True)
+        unit = "eps |x|" if name in GELUS else "eps" if name in ABSOLUTE else "ulp"
+        print(f"{name:13} {dtype.__name__} {error:7.4f} {unit} at x = {at!r}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Each pass returns a well-formed graph (`ir.check`), with every use of a node aft
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -234,11 +235,33 @@ def _is_sum_of_powers(copier: _Copier, place: int) -> bool:
     return total is not None and copier.nodes[total.operands[0]].op == "exp_nonpositive"
 
 
+_PLUS_ONE = {"exp": "one_plus_exp", "tanh": "one_plus_tanh"}
+
+
+def join_with_one(graph: Graph) -> Graph:
+    """Compute 1 + exp(x) and 1 + tanh(x) in one go: beside 1 there is no care for what is tiny."""
+    uses = Counter(i for node in graph.nodes for i in node.operands)
+    uses.update(graph.outputs)
+    copier = _Copier(graph)
+    for old in graph.nodes:
+        node, found = copier.moved(old), None
+        if node.op == "add":
+            pairs = zip(old.operands[::-1], node.operands, node.operands[::-1], strict=True)
+            for place, one, function in pairs:
+                inner = copier.nodes[function]
+                joined = _PLUS_ONE.get(inner.op) if uses[place] == 1 else None
+                if joined and _constant(copier, one) == 1 and inner.shape == node.shape:
+                    found = copier.like(node, joined, *inner.operands)
+        copier.place.append(copier.add(node) if found is None else found)
+    return copier.done()
+
+
 PASSES: tuple[Callable[[Graph], Graph], ...] = (
     fold_constants,
     simplify,
     share_common,
     know_ranges,
+    join_with_one,
     drop_unused,
 )
 

@@ -131,6 +131,8 @@ OPERATIONS: dict[str, Operation] = {
     "isfinite": _float("abs({0}) < {s}(np.inf)"),
     "exp": _float("vmath.exp({0})", 20, True),
     "exp_nonpositive": _float("vmath.exp_nonpositive({0})", 20, True),
+    "one_plus_exp": _float("vmath.one_plus_exp({0})", 20, True),
+    "one_plus_tanh": _float("vmath.one_plus_tanh({0})", 20, True),
     "expm1": _float("vmath.expm1({0})", 20, True),
     "log": _float("vmath.log({0})", 20, True),
     "log1p": _float("vmath.log1p({0})", 30, True),

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 
-from tinytorch.native import codecache, simd
+from tinytorch.native import codecache, fits, simd
 from tinytorch.native.simd import constant, like, polynomial, select
 
 # NOTE: 'contract' lets a*b + c become one instruction, and the error bounds hold with or without
@@ -139,6 +139,24 @@ def expm1(x):
     return simd.copysign(select(abs(x) < like(x, 0.25), m, scaled + scaled), x)
 
 
+# NOTE: half of 2^n, for 2^128 is not a float32; the doubling is part of the sum's fused add.
+_ROUNDER_HALF = constant(1.5 * 2.0**23 + 126, 1.5 * 2.0**52 + 1022)
+_ONE_PLUS_EXP_LOWEST = constant(-87.0, -708.0)  # e^x is nothing beside 1
+
+
+@_helper
+def one_plus_exp(x):
+    """1 + e^x, the denominator of a sigmoid: a fifth cheaper than `exp` and a sum.
+
+    What e^x loses when it is tiny is nothing beside 1, so one power of two scales it, not two.
+    Largest error: 1.3 ulp in float32, 1.0 in float64.
+    """
+    clamped = _at_most(_at_least(x, _ONE_PLUS_EXP_LOWEST(x)), _EXP_HIGHEST(x))
+    biased, m = _split(clamped, _ROUNDER_HALF(x))
+    scale = _power_of_two(biased)
+    return like(x, 2.0) * (scale * m + scale) + like(x, 1.0)
+
+
 @_helper
 def _expm1_of_negative(x):
     """e^x - 1 for -60 < x <= 0, but for the sign of a zero."""
@@ -252,52 +270,11 @@ def log1p(x):
 
 _ERF_REACHES_ONE = constant(4.0, 6.0)
 
-# -log(erfc(y)) / y - 1 for 0 <= y <= 4 (6)
-_ERF_EXPONENT = polynomial(
-    (
-        0.1283791716078022,
-        0.6366193822034867,
-        0.1027778279863669,
-        -0.01915305413821401,
-        -0.0001604130970872093,
-        0.0016670416811863189,
-        -0.0006328421568375946,
-        0.00011764182149679041,
-        -9.256202269390054e-06,
-    ),
-    (
-        0.1283791670955125495,
-        0.63661977236759096173,
-        0.10277260330131578356,
-        -0.019128446993102238389,
-        -0.00020919485383474751149,
-        0.0016962076692317210109,
-        -0.00059013242708612742176,
-        0.000025904489241098158902,
-        0.000064420498592653976784,
-        -0.000029575718025383808535,
-        3.1697445564344129122e-6,
-        3.1328812680200319148e-6,
-        -2.0371182895824994443e-6,
-        5.7058448012131931828e-7,
-        -1.1682168853477614457e-8,
-        -6.5744783125276777932e-8,
-        3.4588690215297308701e-8,
-        -1.0774379526447226882e-8,
-        2.3607278178458553617e-9,
-        -3.761044344789291345e-10,
-        4.3021644966436977853e-11,
-        -3.3646450332763506074e-12,
-        1.6150118264539888873e-13,
-        -3.592504423370861968e-15,
-    ),
-)
-
 
 @_helper
 def _log_erfc(y):
     y = _at_most(y, _ERF_REACHES_ONE(y))
-    return -(y + y * _ERF_EXPONENT(y))
+    return -(y + y * fits.ERF_EXPONENT(y))
 
 
 @_helper
@@ -341,6 +318,23 @@ def _exp2(w):
     rounder = _ROUNDER(w)
     t = w + rounder
     return _EXP2(w - (t - rounder)) * _power_of_two(simd.bits(t))
+
+
+_MINUS_TWO_LOG2_E = -2.0 * math.log2(math.e)
+_EXP2_LOWEST = constant(-127.0, -1023.0)  # 2^w has run down to 0
+_EXP2_HIGHEST = constant(128.0, 1024.0)  # 2^w has reached infinity
+
+
+@_helper
+def one_plus_tanh(x):
+    """1 + tanh(x), as 2 / (1 + 2^w) with w = -2 x log2(e): nothing cancels, for no sign is split
+    off, and what is left of tanh's relative accuracy near 0 is nothing beside 1.
+
+    Largest error: 2.0 eps in float32, 2.0 in float64; where x < -1 it is less than tanh's own.
+    """
+    w = like(x, _MINUS_TWO_LOG2_E) * x
+    w = _at_most(_at_least(w, _EXP2_LOWEST(x)), _EXP2_HIGHEST(x))
+    return like(x, 2.0) / (like(x, 1.0) + _exp2(w))
 
 
 @_helper
