@@ -78,12 +78,12 @@ def _bound(
 def _draw_all(rng: np.random.Generator, shapes: Shapes, dtype: np.dtype[Any]) -> tuple[Array, ...]:
     x, values, _, starts, b = shapes
     P, W, _ = values
-    cuts = np.sort(rng.integers(0, P, starts[0] - 2, endpoint=True)) if starts[0] > 1 else []
-    ends = [0, *cuts, P] if starts[0] > 1 else [0]
-    columns = rng.integers(0, max(x[-1] - W, 0), P, np.int32, endpoint=True)
+    cuts = np.sort(rng.integers(0, P, max(0, starts[0] - 2), endpoint=True))
+    ends = np.array([0, *cuts, P][: starts[0]], np.int64)
+    columns = rng.integers(0, max(x[-1] - W, 0), P, np.int64, endpoint=True)
     drawn = (wide(rng, shape, dtype) for shape in (x, values, b))
     given, weights, bias = drawn
-    return given, weights, columns, np.array(ends, np.int64), bias
+    return given, weights, columns, ends, bias
 
 
 def sparse_size(name: str, batch: Shape, sizes: tuple[int, int], block: Shape, count: int) -> Size:

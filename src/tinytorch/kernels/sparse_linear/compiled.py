@@ -64,7 +64,7 @@ def compiled(x, values, columns, starts, b, out=None):
     turned = aligned_empty((len(b), len(rows)), result.dtype)
     given = (np.ascontiguousarray(array) for array in (values, b, rows.T))
     weights, bias, x_turned = given
-    indices = (np.ascontiguousarray(array, np.int64) for array in (columns, starts))
-    _multiply(weights, *indices, bias, x_turned, turned)
+    firsts, ends = (np.ascontiguousarray(array, np.int64) for array in (columns, starts))
+    _multiply(weights, firsts, ends, bias, x_turned, turned)
     result[...] = turned.T.reshape(result.shape)
     return result

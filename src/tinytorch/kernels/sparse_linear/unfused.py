@@ -5,6 +5,8 @@ x, a cache line read for every few floats, and the product of that copy is a few
 single weights it is mostly the copying.
 """
 
+import itertools
+
 import numpy as np
 
 from tinytorch.kernels.outputs import destination
@@ -19,7 +21,7 @@ def unfused(x, values, columns, starts, b, out=None):
     _, W, R = values.shape
     N = len(b)
     result = np.empty(target.shape, target.dtype)
-    for i, (first, last) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for i, (first, last) in enumerate(itertools.pairwise(starts)):
         inputs = (columns[first:last, None] + np.arange(W)).reshape(-1)
         sums = np.take(x, inputs, axis=-1) @ values[first:last].reshape(-1, R)
         here = slice(i * R, min((i + 1) * R, N))

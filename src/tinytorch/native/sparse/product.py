@@ -208,11 +208,12 @@ def multiply(x: Array, weight: tuple[Array, Array, Array], bias: Array, y: Array
     if not y.size:
         return
     values, columns, starts = weight
+    a, b, c, d = map(address_of, (values, columns, starts, bias))
     (M, K), N, (_, W, R) = x.shape, y.shape[1], values.shape
     cut = _cut(M, K, R, M * values.size, threads.get_num_threads())
     _compiled()(
         Rows(address_of(x), x.strides[0] // 4, address_of(y), y.strides[0] // 4, M, K, N),
-        Blocks(*map(address_of, (values, columns, starts, bias)), R, W),
+        Blocks(a, b, c, d, R, W),
         cut,
         _routines(),
         _ROOM.address(cut.shares * cut.room),
