@@ -81,7 +81,6 @@ def test_a_wrong_product_is_never_timed(monkeypatch: pytest.MonkeyPatch) -> None
 def test_the_command_prints_draws_and_gives_data(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tinytorch.perf.compression.sweep.SHARES", (0.5, 0.9))
     monkeypatch.setattr(sweep, "__defaults__", ((0.5, 0.9),))
     chart = tmp_path / "sparse.png"
     arguments = ["bench", "sparse", "--sizes", "16x40x24", "--seconds", "0.02"]
