@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tinytorch import data
 from tinytorch.core.activations import ReLU
 from tinytorch.core.convolutions import Conv2d, MaxPool2d
 from tinytorch.core.layers import Linear, Sequential
@@ -18,7 +19,6 @@ from tinytorch.core.losses import CrossEntropyLoss
 from tinytorch.core.optimizers import Adam
 from tinytorch.core.shaping import Flatten
 from tinytorch.core.tensor import Tensor
-from tinytorch.errors import MissingDependency
 from tinytorch.perf.benchmarking.data import accuracy_of
 from tinytorch.perf.compression import Masks
 
@@ -50,9 +50,9 @@ class Trained:
         return 100 * (self.accuracy - self.accuracy_of(model))
 
 
-def fit(model: Any, data: tuple[Any, Any], epochs: int, masks: Masks | None = None) -> None:
+def fit(model: Any, known: tuple[Any, Any], epochs: int, masks: Masks | None = None) -> None:
     """Train a model with Adam, in the same order every time; masks keep pruned weights 0."""
-    x, y = data
+    x, y = known
     optimizer, loss_fn = Adam(model.parameters(), lr=2e-3), CrossEntropyLoss()
     rng = np.random.default_rng(0)
     for _ in range(epochs):
@@ -88,17 +88,9 @@ def trained(kind: str = "MLP") -> Trained:
     The CNN takes images (N, 1, 8, 8), the MLP rows of 64 pixels; both 0 to 1. Raises
     MissingDependency without scikit-learn.
     """
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise MissingDependency(
-            "scikit-learn", "a claim about accuracy", "pip install 'tinytorch-accel[demo]'"
-        ) from error
-    assert kind in MODELS
-    pixels, labels = load_digits(return_X_y=True)
-    x = (pixels / 16).astype(np.float32)
-    if kind == "CNN":
-        x = x.reshape(-1, 1, 8, 8)
+    images, labels = data.digits()
+    shape = (len(images), 1, 8, 8) if kind == "CNN" else (len(images), 64)
+    x = np.asarray(images / np.max(images), np.float32).reshape(shape)
     held = np.arange(len(x)) % 3 == 0
     state = np.random.get_state()
     np.random.seed(0)

@@ -86,8 +86,8 @@ def _sparse_speed(seconds: float) -> Finding:
         readings.append(ratio(f"{share:.0%} zeros", found))
     return Finding(
         tuple(readings),
-        "a dense product spends less on a zero than a sparse one on where a weight stands: 64 rows, "
-        "512 x 512, single weights; `tito bench sparse` draws it, blocks too",
+        "a dense product spends less on a zero than a sparse one on where a weight stands: 64 "
+        "rows, 512 x 512, single weights; `tito bench sparse` draws it, blocks too",
     )
 
 
