@@ -321,6 +321,14 @@ def test_compression_refuses_before_it_changes_anything(config: Any) -> None:
     assert model.layers == layers
 
 
+def test_blocks_are_pruned_as_the_sparse_kernels_take_them() -> None:
+    model = Sequential(Linear(64, 48), ReLU(), Linear(48, 32, seed=2))
+    found = compress_model(model, {"block_prune": 0.75})
+    assert found["applied_techniques"] == ["block_prune_0.75"]
+    assert found["final_sparsity"] == pytest.approx(75)
+    assert [SparseLinear(model.layers[i], (4, 16)).sparse.kept for i in (0, 2)] == [0.25, 0.25]
+
+
 # -------------------------------------------------------------------------------------- sparse
 
 

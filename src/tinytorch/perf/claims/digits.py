@@ -67,6 +67,7 @@ def fit(model: Any, known: tuple[Any, Any], epochs: int, masks: Masks | None = N
 
 
 def _made(kind: str) -> Any:
+    assert kind in MODELS
     if kind == "MLP":
         return Sequential(Linear(64, 128), ReLU(), Linear(128, 10))
     return Sequential(
@@ -90,7 +91,7 @@ def trained(kind: str = "MLP") -> Trained:
     """
     images, labels = data.digits()
     shape = (len(images), 1, 8, 8) if kind == "CNN" else (len(images), 64)
-    x = np.asarray(images / np.max(images), np.float32).reshape(shape)
+    x = images.reshape(shape)
     held = np.arange(len(x)) % 3 == 0
     state = np.random.get_state()
     np.random.seed(0)
