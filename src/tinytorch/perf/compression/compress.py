@@ -70,7 +70,8 @@ def compress_model(model: Any, config: Mapping[str, float]) -> dict[str, Any]:
     config: shares (0 to 1) by technique: "low_rank" (rank_ratio of each Linear, where two halves
     are fewer numbers), "structured_prune" (of each layer's outputs), "block_prune" (of each linear
     weight's blocks of 16 inputs by 4 outputs, which the sparse kernels multiply fastest),
-    "magnitude_prune" (of all weights), applied in this order. Anything wrong is refused before the model is changed.
+    "magnitude_prune" (of all weights), applied in this order. Anything wrong is refused before the
+    model is changed.
 
     original_params, final_params; original_sparsity, final_sparsity, sparsity_increase in percent;
     original_mb, final_mb, as stored: zeros take room like any number (SparseLinear leaves them
