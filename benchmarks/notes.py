@@ -32,6 +32,14 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "": "What is left to gain is Python's: checking a call, finding its plan and entering the "
         "pool take as long as the narrow products themselves.",
     },
+    "sparse": {
+        "": "GFLOP/s count what is not zero. SciPy runs on one thread and makes an output in every "
+        "call, and so does PyTorch; both are given the weight turned, (outputs, inputs), and the "
+        "activations likewise, as suits them. Single weights (CSR) each load their input's tokens "
+        "from the second cache and use them once: that cache, and not arithmetic, binds them, at a "
+        "third or so of the dense product's speed. A block's four outputs share each load. "
+        "`tito bench sparse` finds the share of zeros from which a format beats dense.",
+    },
     "int8": {
         "": "Ours takes one scale for each row of activations, the peers one for all of them. On a "
         "CPU without INT8 dot products (VNNI), codes are multiplied in pairs, added in int16 and "

@@ -60,6 +60,7 @@ _ALL = (
     Peer("SciPy", "peers.scipy_sparse", "scipy"),
     Peer("copy", "peers.ours", "tinytorch", "copy", yardstick=True),
     Peer("our float32", "peers.ours", "tinytorch", "float32", yardstick=True),
+    Peer("our dense", "peers.ours", "tinytorch", "dense", yardstick=True),
     Peer("INT8 peak", "peers.ours", "tinytorch", "peak", yardstick=True),
 )
 PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}

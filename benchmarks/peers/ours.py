@@ -1,7 +1,7 @@
 """TinyTorch itself: the kernel that the `native` backend prefers for the inputs, called directly.
 
 Variants: `copy` moves a program's bytes and computes nothing; `float32` is the float32 layer that
-an INT8 one is held against.
+an INT8 one is held against; `dense` the layer that a sparse one is.
 """
 
 from __future__ import annotations
@@ -91,6 +91,22 @@ def float32(params: Params, *arrays: Any, variant: str) -> Run:
     return of_op("linear", params, *arrays)
 
 
+def sparse(params: Params, w: Any, x: Any) -> Run:
+    """Return the sparse layer on rows of activations: x.T by the weight, made sparse beforehand."""
+    from tinytorch.kernels.sparse import blocks, sparse_linear
+
+    block = tuple(params.get("block", (1, 1)))
+    weight, rows = blocks(w.T, block), np.ascontiguousarray(x.T)
+    out = aligned_empty((len(rows), len(w)), np.float32)
+    return Run(functools.partial(sparse_linear, rows, weight, None, out))
+
+
+def dense(params: Params, w: Any, x: Any, variant: str) -> Run:
+    """Return the dense layer that a sparse one is held against, zeros and all."""
+    bias = np.zeros(len(w), np.float32)
+    return of_op("linear", {}, np.ascontiguousarray(x.T), np.ascontiguousarray(w.T), bias)
+
+
 def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     """Return as many INT8 multiply-adds as the layer has, of a tile in the first cache."""
     from tinytorch.measure.int8_peak import peak_call
@@ -118,6 +134,8 @@ MAKERS |= {
     "program copy": copy,
     "quantized_linear float32": float32,
     "quantized_linear peak": int8_peak,
+    "sparse": sparse,
+    "sparse dense": dense,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
     "training": training,

@@ -31,6 +31,8 @@ IMAGE_KINDS = {
 IMAGE_OPS = {name for name in ops.names() if "2d" in name}
 # Their windows and borders, which are the same for all sizes of a suite, don't fit one pixel.
 NEED_PIXELS = {"max_pool2d", "max_pool2d_gradient", "avg_pool2d", "conv2d_input_gradient"}
+# One block has a start and an end.
+NEED_MORE = {*NEED_PIXELS, "sparse_linear"}
 
 
 def test_the_folder_is_the_list() -> None:
@@ -51,7 +53,7 @@ def test_an_unknown_op_offers_the_nearest() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ops.names())
 def test_the_suite_has_every_kind_of_shape(name: str, kind: str) -> None:
-    if kind == "one element" and name in NEED_PIXELS:
+    if kind == "one element" and name in NEED_MORE:
         kind = "tiny"
     is_kind = {**KINDS, **IMAGE_KINDS}[kind] if name in IMAGE_OPS else KINDS[kind]
     assert any(is_kind(size.shapes) for size in ops.get(name).sizes), f"{name} lacks {kind}"

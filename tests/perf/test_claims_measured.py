@@ -91,6 +91,21 @@ def test_claims_are_measured(name: str, capsys: pytest.CaptureFixture[str]) -> N
         assert all(1 < r["value"] < 4 for r in readings)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["int8-1", "sparse-70"])
+def test_small_models_keep_their_accuracy(name: str) -> None:
+    """INT8 under each calibration, and 70 % of zeros, cost the MLP and the CNN under a point."""
+    pytest.importorskip("sklearn")
+    (claim,) = (one for one in CLAIMS if one.name == name)
+    judged = judge(claim, 0.02)
+    assert judged.finding is not None
+    readings = [r for r in judged.finding.readings if "at once" not in r.condition]
+    assert {r.condition[:3] for r in readings} == {"MLP", "CNN"}
+    assert len(readings) == {"int8-1": 6, "sparse-70": 2}[name]
+    for reading in readings:
+        assert reading.value < 1, reading.text
+
+
 def test_an_unknown_claim_offers_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["claims", "naive-10"]) == 2
     assert "naive-100" in capsys.readouterr().err

@@ -321,6 +321,14 @@ def test_compression_refuses_before_it_changes_anything(config: Any) -> None:
     assert model.layers == layers
 
 
+def test_blocks_are_pruned_as_the_sparse_kernels_take_them() -> None:
+    model = Sequential(Linear(64, 48), ReLU(), Linear(48, 32, seed=2))
+    found = compress_model(model, {"block_prune": 0.75})
+    assert found["applied_techniques"] == ["block_prune_0.75"]
+    assert found["final_sparsity"] == pytest.approx(75)
+    assert [SparseLinear(model.layers[i], (4, 16)).sparse.kept for i in (0, 2)] == [0.25, 0.25]
+
+
 # -------------------------------------------------------------------------------------- sparse
 
 
@@ -353,6 +361,39 @@ def test_a_sparse_layer_stands_in_for_a_dense_one() -> None:
     assert "90.0%" in repr(sparse)
     with pytest.raises(ShapeError, match="64"):
         sparse(np.ones((3, 5)))
+
+
+def test_what_block_pruning_leaves_is_kept_in_blocks() -> None:
+    layer = Linear(64, 48)
+    block_prune(layer, 0.75, (16, 4))
+    sparse = SparseLinear(layer, (4, 16))
+    assert (sparse.format, sparse.sparse.kept, sparse.sparsity) == ("4x16", 0.25, 0.75)
+    x = Tensor(np.random.default_rng(6).standard_normal((5, 64)))
+    assert sparse(x).data == pytest.approx(layer.forward(x).data, abs=1e-4)
+    single = SparseLinear(layer)
+    assert single.format == "CSR"
+    assert sparse.memory_usage()["quantized_bytes"] < single.memory_usage()["quantized_bytes"]
+
+
+def test_the_format_that_is_fastest_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Sequential(Linear(256, 256), ReLU(), Linear(256, 256, seed=2))
+    block_prune(model.layers[0], 0.8, (16, 4))
+    magnitude_prune(model.layers[2], 0.2)
+    tried: list[set[str]] = []
+    real = sparse_module.race
+
+    def first_is_slowest(calls: Any, **options: Any) -> Any:
+        tried.append(set(calls))
+        taken = real(calls, **options)
+        object.__setattr__(taken["4x16"], "seconds", (1e-9,) * 7)
+        return taken
+
+    monkeypatch.setattr(sparse_module, "race", first_is_slowest)
+    rows = sparsify_where_faster(model, batch=64)
+    # What 20 % of single zeros leave of blocks is all of them: only CSR leaves something out.
+    assert tried == [{"CSR", "1x16", "4x16"}]
+    assert [row["format"] for row in rows] == ["4x16", "CSR"]
+    assert [round(row["kept"], 2) for row in rows] == [0.2, 0.8]
 
 
 def test_layers_become_sparse_only_where_that_is_faster(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,8 @@ def _bench_callable(target: str, effort: Effort, as_json: bool) -> list[Measurem
 @click.option("--kernels", default=None, help="Rungs or kernel files: library,mine.py.")
 @click.option("--backend", default=None, help="Backends to time as a whole: auto,numpy.")
 @click.option("--cold", is_flag=True, help="Empty the caches before each sample.")
+@click.option("--png", default=None, type=click.Path(path_type=Path), help="sparse: draw it.")
+@click.option("--scipy", is_flag=True, help="sparse: SciPy's product too.")
 @click.option("--pyperf", default=None, type=click.Path(path_type=Path), help="Also write this.")
 @options.dtype
 @options.params
@@ -126,16 +128,33 @@ def _bench_callable(target: str, effort: Effort, as_json: bool) -> list[Measurem
 @options.threads
 @options.as_json
 def bench(target: str, sizes: str | None, kernels: str | None, **chosen: Any) -> None:
-    """Time OP's kernels, or any MODULE:FUNCTION of yours.
+    """Time OP's kernels, any MODULE:FUNCTION of yours, or `sparse` layers against dense ones.
 
     Kernels are verified first; samples are taken in turns and given as medians with intervals.
+    `sparse` times a layer over the share of zeros in its weight, and says from which on each sparse
+    format is faster than dense; its sizes are tokens x inputs x outputs.
 
     \b
     Examples: tito bench matmul --sizes 256,1024 --kernels blocked,library
               tito bench gelu --backend auto,numpy --dtype float64
               tito bench mypackage.mymodule:function
+              tito bench sparse --sizes 256x768x3072 --png sparse.png
     """
     effort = Effort(seconds=chosen["seconds"])
+    if target == "sparse":
+        from tinytorch.cli.sparse import bench_sparse  # which loads Numba
+
+        _refuse(target, {"--kernels": kernels, "--backend": chosen["backend"]})
+        _refuse(target, {name: chosen[name.strip("-")] for name in ("--cold", "--pyperf")})
+        bench_sparse(
+            sizes,
+            effort,
+            png=chosen["png"],
+            with_scipy=chosen["scipy"],
+            as_json=chosen["as_json"],
+        )
+        return
+    _refuse(target, {name: chosen[name.strip("-")] for name in ("--png", "--scipy")})
     if ":" in target:
         taken = _bench_callable(target, effort, chosen["as_json"])
     else:
@@ -144,6 +163,13 @@ def bench(target: str, sizes: str | None, kernels: str | None, **chosen: Any) ->
         chosen["pyperf"].write_text(to_pyperf(taken), encoding="utf-8")
         if not chosen["as_json"]:
             say(f"pyperf file: {chosen['pyperf']}")
+
+
+def _refuse(target: str, given: dict[str, Any]) -> None:
+    """Raise InvalidValue for options that a target has no use for."""
+    for name, value in given.items():
+        if value:
+            raise InvalidValue(f"`tito bench {target}` takes no {name}")
 
 
 def _bench_op(

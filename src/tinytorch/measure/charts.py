@@ -197,6 +197,40 @@ def lines(
     return _finish(chart.properties(width=_WIDTH, height=_HEIGHT))
 
 
+def crossings(
+    rows: Sequence[tuple[str, float, float]],
+    marks: Sequence[tuple[str, float, float, float]],
+    x_title: str,
+    y_title: str,
+) -> Spec:
+    """Draw one line a series over a plain x axis, and where some of them cross the first one.
+
+    rows are (series, x, y), y on a logarithmic axis; marks are (series, x, and its interval): a
+    rule in the series' colour, and a band as wide as the interval.
+    """
+    import altair as alt
+
+    order = list(dict.fromkeys(s for s, _, _ in rows))
+    colour = alt.Color("series:N", title=None, sort=order).scale(domain=order)
+    x = alt.X("x:Q", title=x_title)
+    drawn = (
+        alt.Chart(_data([{"series": s, "x": x, "y": y} for s, x, y in rows]))
+        .mark_line(point=True, strokeWidth=1.8)
+        .encode(
+            x=x,
+            y=alt.Y("y:Q", title=y_title).scale(type="log"),
+            color=colour,
+            tooltip=["series:N", "x:Q", "y:Q"],
+        )
+    )
+    base = alt.Chart(
+        _data([{"series": s, "x": x, "low": a, "high": b} for s, x, a, b in marks])
+    ).encode(color=colour, tooltip=["series:N", "x:Q", "low:Q", "high:Q"])
+    bands = base.mark_rect(opacity=0.15).encode(x=alt.X("low:Q", title=x_title), x2="high:Q")
+    rules = base.mark_rule(strokeDash=[4, 3]).encode(x=x)
+    return _finish(alt.layer(bands, rules, drawn).properties(width=_WIDTH, height=_HEIGHT))
+
+
 def ratios(rows: Sequence[tuple[str, str, float]], title: str) -> Spec:
     """Draw a line of dots a case, one dot a series, on a logarithmic axis with a rule at 1.
 

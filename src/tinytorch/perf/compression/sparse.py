@@ -9,24 +9,33 @@ import numpy as np
 
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import ShapeError
-from tinytorch.kernels.sparse import SparseWeight
-from tinytorch.measure.clock import Effort, compare
+from tinytorch.kernels.sparse import SparseWeight, blocks, sparse_linear
+from tinytorch.measure.clock import Effort, compare, race
 from tinytorch.ops.spec import Array
 from tinytorch.perf import models
 from tinytorch.perf.profiling.timer import checked_count
 
 _EFFORT = Effort(seconds=0.4)
+_FIRST_LOOK = Effort(seconds=0.1, min_rounds=5)
+# Outputs x inputs of the blocks that are tried; (1, 1) keeps single weights, which is CSR.
+FORMATS = ((1, 1), (1, 16), (4, 16))
+# A format that leaves out less than this share of the weight is not tried.
+_WORTH_TRYING = 0.05
 
 
 class SparseLinear:
     """A pruned linear layer, made from a dense one; it is faster only where enough is 0.
 
-    `sparsify_where_faster` finds out where that is.
+    `sparsify_where_faster` finds out where that is, and which blocks are best.
     """
 
-    def __init__(self, linear: Any) -> None:
-        """Take over a layer's weight (inputs, outputs) and bias."""
-        self.sparse = SparseWeight.of(models.array_in(linear.weight))
+    def __init__(self, linear: Any, block: tuple[int, int] = (1, 1)) -> None:
+        """Take over a layer's weight (inputs, outputs) and bias.
+
+        block: the outputs (1, 2, 4 or 8) and inputs that are kept together; (1, 1) keeps single
+        weights. What `block_prune(model, share, (16, 4))` leaves are blocks of (4, 16).
+        """
+        self.sparse = blocks(models.array_in(linear.weight), block)
         self.in_features, self.out_features = map(int, self.sparse.shape)
         bias = getattr(linear, "bias", None)
         self._bias = None if bias is None else np.array(models.array_in(bias), np.float32)
@@ -35,6 +44,11 @@ class SparseLinear:
     def sparsity(self) -> float:
         """The share of zeros, 0 to 1."""
         return self.sparse.sparsity
+
+    @property
+    def format(self) -> str:
+        """How the weight is kept: "CSR", or blocks as "4x16" (outputs x inputs)."""
+        return format_name(self.sparse)
 
     @property
     def bias(self) -> Tensor | None:
@@ -46,7 +60,8 @@ class SparseLinear:
         return self.forward(x)
 
     def __repr__(self) -> str:
-        return f"SparseLinear({self.in_features}, {self.out_features}, {self.sparsity:.1%} zeros)"
+        sizes = f"{self.in_features}, {self.out_features}"
+        return f"SparseLinear({sizes}, {self.sparsity:.1%} zeros, {self.format})"
 
     def forward(self, x: Any) -> Any:
         """Return x @ W + b for x (..., inputs), float32; no gradient is recorded."""
@@ -55,13 +70,13 @@ class SparseLinear:
             raise ShapeError(
                 f"SparseLinear takes inputs of width {self.in_features}, got shape {given.shape}"
             )
-        result = self.sparse.multiply(given.reshape(-1, self.in_features), self._bias)
-        result = result.reshape(*given.shape[:-1], self.out_features)
+        result = sparse_linear(given, self.sparse, self._bias)
         return Tensor(result) if isinstance(x, Tensor) else result
 
     def parameters(self) -> list[Tensor]:
         """Return the weights that are left and the bias, as Tensors that need no gradients."""
-        return [Tensor(self.sparse.values), *([] if self._bias is None else [Tensor(self._bias)])]
+        kept = Tensor(self.sparse.values.reshape(-1))
+        return [kept, *([] if self._bias is None else [Tensor(self._bias)])]
 
     def memory_usage(self) -> dict[str, float]:
         """Return original_bytes (dense float32), quantized_bytes (as kept), compression_ratio."""
@@ -75,11 +90,31 @@ class SparseLinear:
         }
 
 
+def format_name(weight: SparseWeight) -> str:
+    """Return "CSR" for single weights, or the outputs x inputs of a block."""
+    return "CSR" if weight.block == (1, 1) else "x".join(map(str, weight.block))
+
+
+def _best(layer: Any, x: Any) -> SparseLinear:
+    """Return a layer in the format that is fastest at a first look; CSR if none is worth one."""
+    made = [SparseLinear(layer, block) for block in FORMATS]
+    tried = {one.format: one for one in made if one.sparse.kept <= 1 - _WORTH_TRYING}
+    if len(tried) < 2:
+        return next(iter(tried.values()), made[0])
+    taken = race(
+        {name: functools.partial(one.forward, x) for name, one in tried.items()},
+        effort=_FIRST_LOOK,
+    )
+    return tried[min(taken, key=lambda name: taken[name].median)]
+
+
 def sparsify_where_faster(model: Any, batch: int = 64) -> list[dict[str, Any]]:
     """Time each Linear as it is and as SparseLinear, and replace those that gain, in place.
 
-    Timed in turns on `batch` rows. Returns a row a layer: path, sparsity, speedup with its
-    interval, verdict, and replaced (only where the verdict is "faster").
+    Timed in turns on `batch` rows, in the format (CSR, or blocks of 1 x 16 or 4 x 16) that was
+    fastest before. Returns a row a layer: path, sparsity, format, kept (the share of weights that
+    the format keeps), speedup with its interval, verdict, and replaced (only where the verdict is
+    "faster").
     """
     checked_count(batch, "batch", 1)
     rows = []
@@ -87,8 +122,8 @@ def sparsify_where_faster(model: Any, batch: int = 64) -> list[dict[str, Any]]:
         weight = getattr(layer, "weight", None)
         if type(layer).__name__ != "Linear" or weight is None or not path:
             continue
-        sparse = SparseLinear(layer)
-        x = models.input_for(layer, (batch, sparse.in_features))
+        x = models.input_for(layer, (batch, int(models.array_in(weight).shape[0])))
+        sparse = _best(layer, x)
         found = compare(
             functools.partial(layer.forward, x),
             functools.partial(sparse.forward, x),
@@ -102,6 +137,8 @@ def sparsify_where_faster(model: Any, batch: int = 64) -> list[dict[str, Any]]:
             {
                 "path": path,
                 "sparsity": sparse.sparsity,
+                "format": sparse.format,
+                "kept": sparse.sparse.kept,
                 "speedup": found.ratio.median,
                 "speedup_interval": (found.ratio.low, found.ratio.high),
                 "verdict": found.verdict,
