@@ -94,6 +94,15 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     return Run(lambda: call() or b)
 
 
+def _model(name: str) -> Any:
+    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
+        from peers import ours_models
+
+        return getattr(ours_models, name)(params, *arrays, **keywords)  # type: ignore[no-any-return]
+
+    return make
+
+
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
@@ -102,4 +111,7 @@ MAKERS |= {
     "quantized_linear peak": int8_peak,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
+    "encoder": _model("encoder"),
+    "encoder float32": _model("encoder"),
+    "generation": _model("generation"),
 }
