@@ -61,6 +61,7 @@ _ALL = (
     Peer("copy", "peers.ours", "tinytorch", "copy", yardstick=True),
     Peer("our float32", "peers.ours", "tinytorch", "float32", yardstick=True),
     Peer("our dense", "peers.ours", "tinytorch", "dense", yardstick=True),
+    Peer("ONNX Runtime INT8", "peers.onnx_runtime", "onnxruntime", "int8", yardstick=True),
     Peer("INT8 peak", "peers.ours", "tinytorch", "peak", yardstick=True),
 )
 PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}

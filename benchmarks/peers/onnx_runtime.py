@@ -177,7 +177,15 @@ def quantized_linear(params: Params, x: Any, w: Any, b: Any) -> Run:
     return bound(model(nodes, {"x": x}, made, known), {"x": x}, made, "packed weight")
 
 
+def encoder(params: Params, ids: Any, mask: Any, variant: str = "") -> Run:
+    """Return a pretrained encoder."""
+    from peers import onnx_models
+
+    return onnx_models.encoder(params, ids, mask, threads=_threads, variant=variant)
+
+
 MAKERS = {
+    "encoder": encoder,
     "matmul": matmul,
     "linear": linear,
     "program": program,

@@ -128,6 +128,15 @@ def training(params: Params, *arrays: Any) -> Run:
     return Run(step, preallocated=False, note=note, check=lambda: losses)
 
 
+def _model(name: str) -> Any:
+    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
+        from peers import ours_models
+
+        return getattr(ours_models, name)(params, *arrays, **keywords)  # type: ignore[no-any-return]
+
+    return make
+
+
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
@@ -139,4 +148,7 @@ MAKERS |= {
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
     "training": training,
+    "encoder": _model("encoder"),
+    "encoder float32": _model("encoder"),
+    "generation": _model("generation"),
 }

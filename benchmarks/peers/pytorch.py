@@ -6,6 +6,7 @@ Eager calls write into `out=` where PyTorch has it, also in between; what it com
 from __future__ import annotations
 
 import functools
+import importlib
 import shutil
 from collections.abc import Mapping
 from typing import Any
@@ -104,11 +105,10 @@ def program_compiled(params: Params, *arrays: Any, variant: str) -> Run:
     return compiled(function, *tensors(arrays))
 
 
-def _layer_of(name: str) -> Any:
+def _of_module(module: str, name: str) -> Any:
     def make(params: Params, *arrays: Any) -> Run:
-        from peers import pytorch_layers
-
-        return getattr(pytorch_layers, name)(params, *tensors(arrays))
+        made = importlib.import_module(f"peers.{module}")
+        return getattr(made, name)(params, *tensors(arrays))  # type: ignore[no-any-return]
 
     return make
 
@@ -124,7 +124,8 @@ def training(params: Params, *arrays: Any) -> Run:
 
 
 _LAYERS = ("attention", "conv2d", "conv2d_backward", "quantized_linear", "sparse")
-MAKERS = {name: _layer_of(name) for name in _LAYERS}
+MAKERS = {name: _of_module("pytorch_layers", name) for name in _LAYERS}
+MAKERS |= {name: _of_module("pytorch_models", name) for name in ("encoder", "generation")}
 MAKERS |= {
     "matmul": matmul,
     "linear": linear,

@@ -10,11 +10,12 @@ Shape letters: T tokens in all, H width, A heads, F width of the inner layer.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -23,6 +24,9 @@ from tinytorch.errors import InvalidValue, UnknownName
 from tinytorch.hub.dense import PlainDense, QuantizedDense, is_native, read_dense
 from tinytorch.hub.folder import Array, Tokenizer, Weights, read_json, setting
 from tinytorch.kernels.attending import attend_ragged
+
+if TYPE_CHECKING:
+    from tinytorch.native.encoder.encoder import Encoder as Compiled
 
 _ACTIVATIONS = {"gelu": "gelu_erf", "gelu_new": "gelu", "gelu_pytorch_tanh": "gelu", "relu": "relu"}
 
@@ -91,10 +95,15 @@ class Norm:
 
 @dataclass(frozen=True)
 class Block:
-    """One layer of the encoder."""
+    """One layer of the encoder.
+
+    `project_bias` (H,) is what `project` adds, and what comes through it of the values' bias: the
+    mean of values with a bias is the mean without it, and the bias.
+    """
 
     attend: Dense
     project: Dense
+    project_bias: Array
     after_attention: Norm
     widen: Dense
     narrow: Dense
@@ -105,10 +114,13 @@ class Block:
         """Read layer `number`; with `codes`, all products but the first are of INT8 codes."""
         name, H, F = f"encoder.layer.{number}", config.width, config.inner
         heads = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
+        project = f"{name}.attention.output.dense"
+        through = weights.get(f"{project}.weight", (H, H)) @ weights.get(f"{heads[2]}.bias", (H,))
         return cls(
             # NOTE: always float32: what queries and keys lose, softmax turns into a look elsewhere.
             read_dense(weights, heads, H, H, codes=False),
-            read_dense(weights, [f"{name}.attention.output.dense"], H, H, codes=codes),
+            read_dense(weights, [project], H, H, codes=codes),
+            weights.get(f"{project}.bias", (H,)) + through,
             Norm.read(weights, f"{name}.attention.output.LayerNorm", H, config.eps),
             read_dense(weights, [f"{name}.intermediate.dense"], H, F, codes=codes),
             read_dense(weights, [f"{name}.output.dense"], F, H, codes=codes),
@@ -163,8 +175,38 @@ class Encoder:
             )
         return ids
 
+    @functools.cached_property
+    def _compiled(self) -> Compiled | None:
+        """Return the encoder in compiled code, or None for sizes that it doesn't take."""
+        from tinytorch.native.encoder.encoder import Dense as Layer
+        from tinytorch.native.encoder.encoder import Encoder as Compiled
+        from tinytorch.native.encoder.encoder import Model, takes
+
+        config = self.config
+        if not takes(config.width, config.inner, config.heads):
+            return None
+        norms = [self.norm, *(n for b in self.blocks for n in (b.after_attention, b.after_network))]
+        layers = []
+        for block in self.blocks:
+            dense = (block.attend, block.project, block.widen, block.narrow)
+            biases = (block.attend.bias, block.project_bias, block.widen.bias, block.narrow.bias)
+            layers += [Layer(d.packed, bias) for d, bias in zip(dense, biases, strict=True)]
+        return Compiled(
+            Model(
+                self.words,
+                self.places,
+                [(norm.gain, norm.bias) for norm in norms],
+                layers,
+                config.heads,
+                config.activation,
+                config.eps,
+            )
+        )
+
     def _states(self, ids: Array, lengths: list[int]) -> Array:
         """Return the states (T, H) of sequences that stand one behind the other."""
+        if is_native() and self._compiled is not None:
+            return self._compiled.states(ids.astype(np.int64), lengths)
         places = np.concatenate([self.places[:n] for n in lengths])
         x = self.norm(self.words[ids] + places)
         for block in self.blocks:

@@ -19,6 +19,7 @@ from tinytorch.hub.folder import Array, Weights
 if TYPE_CHECKING:
     from tinytorch.kernels.quantized import PackedWeight
     from tinytorch.native.gemm.prepacked import PackedMatrix
+    from tinytorch.native.int8.product import Packed
 
 _OURS = ("auto", "native")
 
@@ -36,7 +37,8 @@ class PlainDense:
     bias: Array
 
     @functools.cached_property
-    def _packed(self) -> PackedMatrix:
+    def packed(self) -> PackedMatrix:
+        """The weight as our own product takes it."""
         from tinytorch.kernels.gemm import prepack
 
         return prepack(self.weight)
@@ -46,7 +48,7 @@ class PlainDense:
         if is_native():
             from tinytorch.kernels.gemm import gemm
 
-            return gemm(x, self._packed, bias=self.bias, activation=activation, residual=residual)
+            return gemm(x, self.packed, bias=self.bias, activation=activation, residual=residual)
         backend = get_backend()
         y = backend.dispatch("linear", x, self.weight, self.bias, activation=activation)
         return y if residual is None else backend.dispatch("add", y, residual)
@@ -58,6 +60,11 @@ class QuantizedDense:
 
     weight: PackedWeight
     bias: Array
+
+    @property
+    def packed(self) -> Packed:
+        """The weight as our own product takes it."""
+        return self.weight.packed
 
     def __call__(self, x: Array, activation: str = "none", residual: Array | None = None) -> Array:
         """Return the layer's output (T, N) for x (T, K) and a residual (T, N)."""

@@ -1,0 +1,1 @@
+"""A whole encoder as compiled code: no Python between its layers, no batch-sized scratch."""

@@ -1,0 +1,233 @@
+"""The layers of an encoder over rows of tokens, a block of rows through each before the next.
+
+Rows belong to threads. All that a layer does is done to a thread's own rows, a block at a time: the
+block's inner layer, four times as wide as the states, never leaves the second cache, and a layer
+norm finds the sum that it is about there. Only attention looks at other rows. Where a share is
+whole sequences, its thread goes through all layers without waiting for any other; where a sequence
+is cut, the shares meet once a layer, when keys and values are ready.
+
+Two things are left out that change nothing: a bias of keys adds the same to all of a query's
+scores, which softmax takes off again, and a bias of values goes through the weighted mean as it is,
+so it is added behind the projection, by whoever made the table.
+
+Shape letters: T tokens in all, H width, A heads, d width of a head, F width of the inner layer.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from tinytorch.native.attention.entries import Plan, _room
+from tinytorch.native.attention.tiles import Cache, Hidden, Routines, attend, finish
+from tinytorch.native.codecache import jit
+from tinytorch.native.encoder.dense import (
+    Coder,
+    dense_at,
+    multiply,
+    multiply_and_activate,
+)
+from tinytorch.native.encoder.rows import copy, normalise, scaled
+from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
+
+# All of an encoder and one call of it, as numbers: addresses, and sizes in elements.
+# norms: (gain, shift) of each, the first that of the embeddings. starts: where the sequences begin,
+# and the end. bounds: where the shares' rows begin, and the end. rooms: each share's own scratch,
+# `room_bytes` of it: y, inner, attention's, codes, then queries, keys and values if `is_apart`.
+Frame = namedtuple(
+    "Frame",
+    "layers H A F activation eps words places dense norms "
+    "ids positions starts sequences bounds states joined mixed is_apart "
+    "block group key_block score tile pack strip "
+    "rooms room_bytes inner_at attention_at codes_at joined_at "
+    "rows columns code_block code_bytes top prepare dot finish scales_at zeros_at sums_at",
+)
+QUERIES_KEYS_VALUES, PROJECTION, WIDEN, NARROW = range(4)
+
+
+@jit
+def _row(start, row, width):
+    """Return the address of a row of `width` floats, as an integer."""
+    return start + 4 * row * width
+
+
+@jit
+def _norm(frame, index):
+    place = longs_at(frame.norms + 16 * index)
+    eps = floats_at(frame.eps)
+    return floats_at(place[0]), floats_at(place[1]), eps[0]
+
+
+@jit
+def _coder(frame, room):
+    own = room + frame.codes_at
+    return Coder(
+        frame.rows,
+        frame.columns,
+        frame.code_block,
+        frame.code_bytes,
+        frame.top,
+        frame.prepare,
+        frame.dot,
+        frame.finish,
+        own,
+        own + frame.scales_at,
+        own + frame.zeros_at,
+        own + frame.sums_at,
+    )
+
+
+@jit
+def embed(frame, first, last, room):
+    """Write the normalised sum of words and places to the states of rows first … last."""
+    ids, positions = longs_at(frame.ids), longs_at(frame.positions)
+    y = floats_at(room)
+    nothing = floats_at(frame.eps + 64)  # zeros, as many as a row is wide
+    for i in range(first, last):
+        place = floats_at(_row(frame.places, positions[i], frame.H))
+        copy(floats_at(_row(frame.words, ids[i], frame.H)), frame.H, y)
+        out = floats_at(_row(frame.states, i, frame.H))
+        normalise(y, place, nothing, frame.H, _norm(frame, 0), out)
+
+
+@jit
+def join(frame, layer, first, last, joined, room):
+    """Write queries, keys and values of rows first … last, side by side, without their biases."""
+    dense = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
+    coder = _coder(frame, room)
+    for i in range(first, last, frame.block):
+        rows = min(frame.block, last - i)
+        source, target = _row(frame.states, i, frame.H), _row(joined, i, 3 * frame.H)
+        multiply(source, frame.H, rows, dense, target, 3 * frame.H, frame.strip, coder)
+
+
+@jit
+def _attend_head(frame, head, begin, end, first, last, joined, bias, room):
+    """Attend with the queries first … last, of a sequence that is begin … end, in one head."""
+    d = frame.H // frame.A
+    wide = 3 * frame.H
+    plan = Plan(d, d, frame.group, frame.key_block, 0, 0, 0)
+    routines = Routines(frame.score, frame.tile, frame.pack)
+    count = end - begin
+    keys, values, own = _room(floats_at(room + frame.attention_at), count, plan)
+    place = floats_at(_row(joined, begin, wide) + 4 * head * d)
+    call(routines.pack, at(place, frame.H), wide, 1, count, d, keys, 1)
+    call(routines.pack, at(place, 2 * frame.H), 1, wide, d, count, values, 1)
+    cache = Cache(keys, values, count, d, d)
+    factor = floats_at(frame.eps)[1]
+    for i in range(first, last, frame.group):
+        rows = min(frame.group, last - i)
+        for k in range(rows):
+            source = floats_at(_row(joined, i + k, wide) + 4 * head * d)
+            scaled(source, at(bias, head * d), d, factor, at(own.queries, k * d))
+        attend(rows, cache, Hidden(bytes_at(0), 0, 0, 0, count), own, routines)
+        out = floats_at(_row(frame.mixed, i, frame.H) + 4 * head * d)
+        finish(rows, d, own, out, frame.H, 1, own.totals, 0)
+
+
+@jit
+def mix(frame, layer, first, last, joined, room):
+    """Write attention's output for rows first … last, each within its sequence."""
+    starts = longs_at(frame.starts)
+    bias = floats_at(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES).bias)
+    for s in range(frame.sequences):
+        begin, end = starts[s], starts[s + 1]
+        one, other = max(begin, first), min(end, last)
+        if one < other:
+            for head in range(frame.A):
+                _attend_head(frame, head, begin, end, one, other, joined, bias, room)
+
+
+@jit
+def complete(frame, layer, first, last, room):
+    """Do all that comes after attention to rows first … last, block by block."""
+    H, F = frame.H, frame.F
+    project = dense_at(frame.dense, 4 * layer + PROJECTION)
+    widen = dense_at(frame.dense, 4 * layer + WIDEN)
+    narrow = dense_at(frame.dense, 4 * layer + NARROW)
+    coder = _coder(frame, room)
+    inner = room + frame.inner_at
+    for i in range(first, last, frame.block):
+        rows = min(frame.block, last - i)
+        states = _row(frame.states, i, H)
+        multiply(_row(frame.mixed, i, H), H, rows, project, room, H, frame.strip, coder)
+        _normalise_rows(frame, rows, project, room, states, 2 * layer + 1)
+        multiply_and_activate(
+            states, H, rows, widen, inner, F, frame.activation, frame.strip, coder
+        )
+        multiply(inner, F, rows, narrow, room, H, frame.strip, coder)
+        _normalise_rows(frame, rows, narrow, room, states, 2 * layer + 2)
+
+
+@jit
+def _normalise_rows(frame, rows, dense, y, states, index):
+    """Make `states` the layer norm of y + states, and of the bias that floats still lack."""
+    bias = floats_at(frame.eps + 64) if dense.is_coded != 0 else floats_at(dense.bias)
+    for k in range(rows):
+        row = floats_at(_row(states, k, frame.H))
+        made = floats_at(_row(y, k, frame.H))
+        normalise(made, row, bias, frame.H, _norm(frame, index), row)
+
+
+@jit
+def _chunk_end(frame, first, last):
+    """Return where whole sequences from row `first` on end that fill a block, or are one."""
+    starts = longs_at(frame.starts)
+    end = first
+    for s in range(frame.sequences):
+        if starts[s] >= first and starts[s + 1] > first and starts[s + 1] <= last:
+            if end > first and starts[s + 1] - first > frame.block:
+                break
+            end = starts[s + 1]
+    return end
+
+
+@jit
+def whole(frame, first, last, room):
+    """Take rows first … last, whole sequences, through the encoder."""
+    embed(frame, first, last, room)
+    for layer in range(frame.layers):
+        i = first
+        while i < last:
+            end = _chunk_end(frame, i, last)
+            joined = room + frame.joined_at - 12 * i * frame.H
+            join(frame, layer, i, end, joined, room)
+            mix(frame, layer, i, end, joined, room)
+            complete(frame, layer, i, end, room)
+            i = end
+
+
+@jit
+def stage(frame, number, first, last, room):
+    """Take rows through one stage: what lies between two moments when all shares must be ready.
+
+    Stage 0 ends with the first layer's keys and values, each further one with the next layer's.
+    There are two places for these, for a share may be behind, still reading the layer before.
+    """
+    size = 12 * longs_at(frame.starts)[frame.sequences] * frame.H
+    if number == 0:
+        embed(frame, first, last, room)
+    else:
+        mix(frame, number - 1, first, last, frame.joined + (number - 1) % 2 * size, room)
+        complete(frame, number - 1, first, last, room)
+    if number < frame.layers:
+        join(frame, number, first, last, frame.joined + number % 2 * size, room)
+
+
+def share_of(address, share, number):
+    """Compute one share: a stage of it, or all of it where shares are apart."""
+    n = longs_at(address)
+    frame = Frame(
+        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13],
+        n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25],
+        n[26], n[27], n[28], n[29], n[30], n[31], n[32], n[33], n[34], n[35], n[36], n[37],
+        n[38], n[39], n[40], n[41], n[42],
+    )  # fmt: skip
+    bounds = longs_at(frame.bounds)
+    first, last = bounds[share], bounds[share + 1]
+    room = frame.rooms + share * frame.room_bytes
+    if first < last:
+        if frame.is_apart != 0:
+            whole(frame, first, last, room)
+        else:
+            stage(frame, number, first, last, room)
