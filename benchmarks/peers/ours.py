@@ -110,6 +110,16 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     return Run(lambda: call() or b)
 
 
+def training(params: Params, *arrays: Any) -> Run:
+    """Return a training step of one of the models."""
+    from training import begun
+
+    from peers import ours_training
+
+    step, losses, note = begun(ours_training.trainer, params["recipe"], arrays)
+    return Run(step, preallocated=False, note=note, check=lambda: losses)
+
+
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
@@ -120,4 +130,5 @@ MAKERS |= {
     "sparse dense": dense,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
+    "training": training,
 }
