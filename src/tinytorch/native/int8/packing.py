@@ -1,7 +1,10 @@
 """Weights as the tiles read them: panels of a tile's columns, group after group, zeros at the ends.
 
 For maddubs a panel is a stream of records, each with the constants that its way of summing needs
-(see tile.py); which way is proved here, from the weights, for all the columns of the panel.
+(see tile.py); which way is proved here, from the weights, for all the columns of the panel. They
+are an eighth of a byte more for each byte of codes where sums are centred, a quarter in halves:
+weights that fill the codes' range evenly need the one or the other in nearly every record, those of
+a bell curve in some.
 
 Shape letters: K, N of the weight; C columns of a panel.
 """
@@ -26,8 +29,10 @@ _TOP = 127
 _LARGEST = 2**15 - 1
 # Codes below which waking the threads costs more than they bring.
 _WORTH_SHARING = 1 << 16
-# The most that the absolute weights of a lane may add up to where its sum is centred.
-_CENTRED_MOST = (2**16 - 2) // _TOP
+# The most that the absolute weights of a lane may add up to where its sum is centred: to within
+# half a step of the constants, 256.
+_STEP = 256
+_CENTRED_MOST = (2**16 - 2 - _STEP - 2) // _TOP
 
 
 @jit
@@ -97,24 +102,32 @@ def _ways(codes, columns, ways):
 
 @jit
 def _centre(positive, negative):
-    """Return the constant that puts a sum in [-127 negative, 127 positive] around zero."""
-    return -(_TOP * (positive - negative)) // 2
+    """Return the constant, in steps, that puts a sum in [-127 negative, 127 positive] around 0."""
+    return (-(_TOP * (positive - negative)) // 2 + _STEP // 2) // _STEP
 
 
 @jit
-def _write_constants(codes, k, depth, first, columns, words, constants):
+def _place_of(c, half, columns):
+    """Return where the constant of a column's lane stands among a panel's (see tile.constants)."""
+    word = 2 * c + half
+    vector, lane = word // columns, word % columns
+    return lane // 8 * 16 + vector * 8 + lane % 8
+
+
+@jit
+def _write_constants(codes, k, depth, first, columns, steps, constants):
     """Write the constants of one sum of a panel's columns, and add them up by column."""
     for c in range(columns):
         for half in range(2):
             positive, negative = _lane_sums(codes, k + 2 * half, depth, first + c)
             centre = _centre(positive, negative)
-            words[2 * c + half] = centre
-            constants[first + c] += centre
+            steps[_place_of(c, half, columns)] = centre
+            constants[first + c] += centre * _STEP
 
 
 @jit(parallel=True)
-def _pack_records(codes, columns, ways, starts, out, words, constants):
-    """Write panels of records; `words` is `out` as int16, `starts` in bytes."""
+def _pack_records(codes, columns, ways, starts, out, constants):
+    """Write panels of records; `starts` in bytes."""
     K, N = codes.shape
     group_bytes = columns * _GROUP
     for p in prange(ways.shape[0]):
@@ -131,9 +144,9 @@ def _pack_records(codes, columns, ways, starts, out, words, constants):
             for part in range(parts):
                 depth = _DEPTH // parts
                 first = r * _DEPTH + part * depth
-                half = words[place // 2 : (place + group_bytes) // 2]
-                _write_constants(codes, first, depth, p * columns, columns, half, constants)
-                place += group_bytes
+                steps = out[place : place + 2 * columns]
+                _write_constants(codes, first, depth, p * columns, columns, steps, constants)
+                place += 2 * columns
 
 
 @functools.cache
@@ -161,12 +174,12 @@ def _pack_in_records(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     size, kinds = types.int64, _array(types.uint8, 2)
     _compiled(_ways, size, kinds)(codes, dot.columns, ways)
-    sizes = (RECORD_GROUPS + ways.astype(np.int64)) * (dot.columns * _GROUP)
+    sizes = (_DEPTH + 2 * ways.astype(np.int64)) * dot.columns
     starts = np.concatenate(([0], np.cumsum(sizes.sum(axis=1))))
     packed = aligned_empty(int(starts[-1]), np.uint8)
-    flat = [_array(kind, 1) for kind in (types.int64, types.int8, types.int16, types.int32)]
+    flat = [_array(kind, 1) for kind in (types.int64, types.int8, types.int32)]
     write = _compiled(_pack_records, size, kinds, *flat)
-    write(codes, dot.columns, ways, starts, packed.view(np.int8), packed.view(np.int16), constants)
+    write(codes, dot.columns, ways, starts, packed.view(np.int8), constants)
     return packed, starts
 
 
