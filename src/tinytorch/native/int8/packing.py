@@ -1,10 +1,22 @@
 """Weights as the tiles read them: panels of a tile's columns, group after group, zeros at the ends.
 
 For maddubs a panel is a stream of records, each with the constants that its way of summing needs
-(see tile.py); which way is proved here, from the weights, for all the columns of the panel. They
-are an eighth of a byte more for each byte of codes where sums are centred, a quarter in halves:
-weights that fill the codes' range evenly need the one or the other in nearly every record, those of
-a bell curve in some.
+(see tile.py); which way is proved here, from the weights, for all the columns of the panel.
+
+What the constants cost in memory: two int16 a column for each sum, beside a record's 16 codes. That
+is a quarter where sums are centred and half in halves, so a weight of 768 x 3072 is 3.2 times
+smaller than in float32 if its values are normal, and 2.6 times if they fill the codes' range evenly.
+Other dots of single bytes (VNNI) have none: 3.8 times, what is left being scales, sums and biases.
+What was tried to bring maddubs nearer to 4, on a Zen 3, one thread, 512 x 768 x 768, with normal and
+even weights:
+
+- constants as bytes (in steps of 256), made int16 for every row: 3.5 and 3.1 times smaller, the
+  product 3 and 6 % slower;
+- the same, made int16 once a record and kept on the stack: as small, 7 and 11 % slower;
+- no constants, every group widened to int32 by itself: 8 multiplying instructions for each 5.
+
+One constant for all of a column's records would cost nothing, but even weights leave no room for it:
+their sums span 64,500 of int16's 65,536 values, each record around a centre of its own.
 
 Shape letters: K, N of the weight; C columns of a panel.
 """
@@ -29,10 +41,8 @@ _TOP = 127
 _LARGEST = 2**15 - 1
 # Codes below which waking the threads costs more than they bring.
 _WORTH_SHARING = 1 << 16
-# The most that the absolute weights of a lane may add up to where its sum is centred: to within
-# half a step of the constants, 256.
-_STEP = 256
-_CENTRED_MOST = (2**16 - 2 - _STEP - 2) // _TOP
+# The most that the absolute weights of a lane may add up to where its sum is centred.
+_CENTRED_MOST = (2**16 - 2) // _TOP
 
 
 @jit
@@ -102,32 +112,24 @@ def _ways(codes, columns, ways):
 
 @jit
 def _centre(positive, negative):
-    """Return the constant, in steps, that puts a sum in [-127 negative, 127 positive] around 0."""
-    return (-(_TOP * (positive - negative)) // 2 + _STEP // 2) // _STEP
+    """Return the constant that puts a sum in [-127 negative, 127 positive] around zero."""
+    return -(_TOP * (positive - negative)) // 2
 
 
 @jit
-def _place_of(c, half, columns):
-    """Return where the constant of a column's lane stands among a panel's (see tile.constants)."""
-    word = 2 * c + half
-    vector, lane = word // columns, word % columns
-    return lane // 8 * 16 + vector * 8 + lane % 8
-
-
-@jit
-def _write_constants(codes, k, depth, first, columns, steps, constants):
+def _write_constants(codes, k, depth, first, columns, words, constants):
     """Write the constants of one sum of a panel's columns, and add them up by column."""
     for c in range(columns):
         for half in range(2):
             positive, negative = _lane_sums(codes, k + 2 * half, depth, first + c)
             centre = _centre(positive, negative)
-            steps[_place_of(c, half, columns)] = centre
-            constants[first + c] += centre * _STEP
+            words[2 * c + half] = centre
+            constants[first + c] += centre
 
 
 @jit(parallel=True)
-def _pack_records(codes, columns, ways, starts, out, constants):
-    """Write panels of records; `starts` in bytes."""
+def _pack_records(codes, columns, ways, starts, out, words, constants):
+    """Write panels of records; `words` is `out` as int16, `starts` in bytes."""
     K, N = codes.shape
     group_bytes = columns * _GROUP
     for p in prange(ways.shape[0]):
@@ -144,9 +146,9 @@ def _pack_records(codes, columns, ways, starts, out, constants):
             for part in range(parts):
                 depth = _DEPTH // parts
                 first = r * _DEPTH + part * depth
-                steps = out[place : place + 2 * columns]
-                _write_constants(codes, first, depth, p * columns, columns, steps, constants)
-                place += 2 * columns
+                half = words[place // 2 : (place + group_bytes) // 2]
+                _write_constants(codes, first, depth, p * columns, columns, half, constants)
+                place += group_bytes
 
 
 @functools.cache
@@ -174,12 +176,12 @@ def _pack_in_records(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     size, kinds = types.int64, _array(types.uint8, 2)
     _compiled(_ways, size, kinds)(codes, dot.columns, ways)
-    sizes = (_DEPTH + 2 * ways.astype(np.int64)) * dot.columns
+    sizes = (RECORD_GROUPS + ways.astype(np.int64)) * (dot.columns * _GROUP)
     starts = np.concatenate(([0], np.cumsum(sizes.sum(axis=1))))
     packed = aligned_empty(int(starts[-1]), np.uint8)
-    flat = [_array(kind, 1) for kind in (types.int64, types.int8, types.int32)]
+    flat = [_array(kind, 1) for kind in (types.int64, types.int8, types.int16, types.int32)]
     write = _compiled(_pack_records, size, kinds, *flat)
-    write(codes, dot.columns, ways, starts, packed.view(np.int8), constants)
+    write(codes, dot.columns, ways, starts, packed.view(np.int8), packed.view(np.int16), constants)
     return packed, starts
 
 

@@ -11,13 +11,12 @@ packing proves it from the weights. An activation is 0 … 127, so with P the su
 weights and N of its negative ones, the sum lies in [127 N, 127 P]:
 
 - PLAIN: that is inside int16 as it is;
-- CENTRED: 127 (P - N) < 2^16 - 256, so it is inside int16 once a constant is added, its centre to
-  the nearest multiple of 256. Sums wrap on the way, which does no harm to the last;
+- CENTRED: 127 (P - N) < 2^16, so it is inside int16 once a constant is added, its centre. Sums wrap
+  on the way, which does no harm to the last;
 - HALVES: otherwise, two sums of 2 groups each, with a constant each. They always fit, for four
-  weights of 128 at most give 127 * 4 * 128 = 65,024.
+  weights of 127 at most give 127 * 4 * 127 = 64,516.
 
-Constants are packed as bytes, and become int16 once a record, for all its rows. Their sum, over the
-depth, is taken off each column in the epilogue.
+The constants' sum, over the depth, is taken off each column in the epilogue.
 
 Shape letters: r rows, v vectors of a tile.
 """
@@ -39,7 +38,7 @@ _PLACE = _BYTE.as_pointer()
 
 def record_bytes(kind: int, vector_bytes: int) -> int:
     """Return the bytes of a maddubs record: its weights, then its constants."""
-    return (2 * RECORD_GROUPS + kind) * vector_bytes
+    return (2 * RECORD_GROUPS + 2 * kind) * vector_bytes
 
 
 class _Writer:
@@ -49,8 +48,6 @@ class _Writer:
         self.builder, self.dot = builder, dot
         self.vector = ir.VectorType(_INT, dot.lanes)
         self.bytes = 4 * dot.lanes
-        self.words = ir.VectorType(ir.IntType(16), 2 * dot.lanes)
-        self.slot: Any = None
 
     def moved(self, place: Any, distance: Any) -> Any:
         return self.builder.gep(place, [distance if hasattr(distance, "type") else _LONG(distance)])
@@ -121,33 +118,9 @@ class _Writer:
 
     # ---------------------------------------------------------------- maddubs
 
-    def constants(self, b: Any, kind: int) -> Any:
-        """Turn a record's constants into int16 vectors; return where on the stack they are.
-
-        A vector of bytes holds those of two vectors of int16: of each 16 bytes 8 of the first, then
-        8 of the second, so that either is an interleaving with zeros.
-        """
-        builder, count = self.builder, self.bytes
-        if self.slot is None:
-            with builder.goto_entry_block():
-                self.slot = builder.alloca(ir.ArrayType(self.words, 2 * HALVES))
-                self.slot.align = count
-        octets = ir.VectorType(_BYTE, count)
-        zeros = ir.Constant(octets, None)
-        for part in range(kind):
-            steps = builder.bitcast(self.weights(b, 2 * RECORD_GROUPS + part), octets)
-            for v in range(self.dot.vectors):
-                places = [w // 8 * 16 + 8 * v + w % 8 for w in range(count // 2)]
-                mask = [i for place in places for i in (count, place)]
-                made = builder.shuffle_vector(
-                    steps, zeros, ir.Constant(ir.VectorType(_INT, count), mask)
-                )
-                place = builder.gep(self.slot, [_LONG(0), _LONG(part * self.dot.vectors + v)])
-                builder.store(builder.bitcast(made, self.words), place, align=count)
-        return builder.bitcast(self.slot, _PLACE)
-
-    def _sum_groups(self, row: Any, b: Any, groups: range, constants: Any | None) -> list[Any]:
+    def _sum_groups(self, row: Any, b: Any, groups: range, constants: int | None) -> list[Any]:
         """Return the int16 sums of a row over some groups of a record."""
+        words = ir.VectorType(ir.IntType(16), 2 * self.dot.lanes)
         spread = [self.spread(self.moved(row, 4 * g)) for g in groups]
         totals = []
         for v in range(self.dot.vectors):
@@ -157,27 +130,26 @@ class _Writer:
                 product = dots.products_of_bytes(self.builder, a, weights)
                 total = product if total is None else self.builder.add(total, product)
             if constants is not None:
-                centre = self.builder.bitcast(self.weights(constants, v), self.words)
+                centre = self.builder.bitcast(self.weights(b, constants + v), words)
                 total = self.builder.add(total, centre)
             totals.append(total)
         return totals
 
     def _record(self, kind: int, rows: list[Any], b: Any, sums: list[Any]) -> list[Any]:
         vectors = self.dot.vectors
-        parts = [range(RECORD_GROUPS)]
+        parts = [(range(RECORD_GROUPS), None if kind == PLAIN else 2 * RECORD_GROUPS)]
         if kind == HALVES:
             half = RECORD_GROUPS // 2
-            parts = [range(half), range(half, RECORD_GROUPS)]
-        held = self.constants(b, kind) if kind != PLAIN else None
+            parts = [
+                (range(half * h, half * (h + 1)), 2 * RECORD_GROUPS + vectors * h) for h in (0, 1)
+            ]
         added = list(sums)
         for i, row in enumerate(rows):
             # NOTE: as if it were another address for every row: weights in memory serve as operands
             # at no cost, and LLVM would keep them for the next row in registers that sums need.
             again = self.hidden(b)
-            centres = None if held is None else self.hidden(held)
-            for part, groups in enumerate(parts):
-                here = None if centres is None else self.moved(centres, part * vectors * self.bytes)
-                for v, total in enumerate(self._sum_groups(row, again, groups, here)):
+            for groups, constants in parts:
+                for v, total in enumerate(self._sum_groups(row, again, groups, constants)):
                     at = i * vectors + v
                     added[at] = self.builder.add(added[at], dots.pairs_added(self.builder, total))
         return added
