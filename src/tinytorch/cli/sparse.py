@@ -42,7 +42,7 @@ def crossover_text(found: Crossover) -> str:
     if found.share is None:
         return "never, as far as measured"
     if found.is_first:
-        return f"{found.share:.1%} or less"
+        return f"{found.share:.1%} or less" if found.share else "at any share"
     low, high = (f"{end:.1%}" if end is not None else "?" for end in (found.low, found.high))
     return f"{found.share:.1%} ({low} .. {high})"
 
