@@ -67,7 +67,7 @@ def groups() -> tuple[Group, ...]:
     planned = [
         (tokens, zeros, kind)
         for kind, shares in _SHARES.items()
-        for tokens in (128, 512, 1024)
+        for tokens in (128, 512)
         for zeros in shares
     ]
     cases = tuple(_case(*plan) for plan in planned)

@@ -87,7 +87,7 @@ def test_the_command_prints_draws_and_gives_data(
     assert main.run([*arguments, "--png", str(chart)]) == 0
     out = capsys.readouterr().out
     assert "faster than dense from" in out
-    assert out.count("speed-up over dense") == 3
+    assert out.count("signs are as fast") == 3
     assert chart.read_bytes().startswith(b"\x89PNG")
     assert main.run([*arguments, "--json"]) == 0
     (data,) = json.loads(capsys.readouterr().out)

@@ -42,21 +42,24 @@ def crossover_text(found: Crossover) -> str:
     if found.share is None:
         return "never, as far as measured"
     if found.is_first:
-        return f"{found.share:.1%} or less"
+        return f"{found.share:.1%} or less" if found.share else "at any share"
     low, high = (f"{end:.1%}" if end is not None else "?" for end in (found.low, found.high))
     return f"{found.share:.1%} ({low} .. {high})"
 
 
-def sweep_table(layer: Layer, points: Sequence[Point]) -> Table:
+def sweep_tables(layer: Layer, points: Sequence[Point]) -> list[Table]:
     """Return the times of a sweep, and each format's speed-up over dense."""
-    rows = []
+    times, speedups = [], []
     for point in points:
-        row = {"zeros": f"{point.zeros:.0%}", DENSE: interval_text(point.taken[DENSE].interval)}
-        for name in _names(points):
-            row[name] = interval_text(point.taken[name].interval)
-            row[f"{name} / {DENSE}"] = ratio_text(point.speedup(name))
-        rows.append(row)
-    return table_of(f"sparse {layer}: time against zeros", rows)
+        zeros = {"zeros": f"{point.zeros:.0%}"}
+        taken = {name: interval_text(m.interval) for name, m in point.taken.items()}
+        times.append({**zeros, DENSE: taken.pop(DENSE), **taken})
+        speedups.append({**zeros, **{n: ratio_text(point.speedup(n)) for n in _names(points)}})
+    title = f"sparse {layer}"
+    return [
+        table_of(f"{title}: time", times),
+        table_of(f"{title}: speed-up over dense", speedups),
+    ]
 
 
 def crossover_table(layer: Layer, points: Sequence[Point]) -> Table:
@@ -66,7 +69,7 @@ def crossover_table(layer: Layer, points: Sequence[Point]) -> Table:
         for name in _names(points)
     ]
     notes = ("zeros are single weights at random for CSR, whole blocks for blocks",)
-    return table_of(f"sparse {layer}: where zeros begin to pay", rows, notes)
+    return table_of(f"sparse {layer}: zeros pay", rows, notes)
 
 
 def picture(points: Sequence[Point]) -> list[str]:
@@ -130,7 +133,7 @@ def bench_sparse(
         for layer in layers:
             points = sweep(layer, effort=effort, with_scipy=with_scipy, on_share=update)
             data.append(sweep_data(layer, points))
-            tables += [sweep_table(layer, points), crossover_table(layer, points)]
+            tables += [*sweep_tables(layer, points), crossover_table(layer, points)]
             drawings += picture(points)
     if png is not None:
         write_png(sweep_spec(points), png)
