@@ -39,13 +39,22 @@ def dense_at(table, index):
 
 
 @jit
-def _multiply_floats(a, a_row, rows, dense, out, out_row, strip):
+def part_of(dense, share, shares, coder):
+    """Return the columns, first and last, that are a share's part: whole panels."""
+    wide = coder.columns if dense.is_coded != 0 else NR(np.float32(0))
+    panels = (dense.N + wide - 1) // wide
+    first, last = share * panels // shares * wide, (share + 1) * panels // shares * wide
+    return min(first, dense.N), min(last, dense.N)
+
+
+@jit
+def _multiply_floats(a, a_row, rows, dense, columns, out, out_row, strip):
     one, zero = np.float32(1), np.float32(0)
     wide, lanes = NR(one), LANES(one)
     panels = floats_at(dense.panels)
     step = even_step(rows, one, 2)
-    for j in range(0, dense.N, wide):
-        width = min(wide, dense.N - j)
+    for j in range(columns[0], columns[1], wide):
+        width = min(wide, columns[1] - j)
         place = at(out, j)
         for k in range(0, dense.K, _DEPTH):
             call(
@@ -76,10 +85,10 @@ def _multiply_floats(a, a_row, rows, dense, out, out_row, strip):
 
 
 @jit
-def _multiply_codes(a, a_row, rows, dense, out, out_row, activation, coder):
+def _multiply_codes(a, a_row, rows, dense, columns, out, out_row, activation, coder):
     int8._share(
         (0, rows),
-        (0, dense.N),
+        columns,
         int8.Source(a, a_row, 4, 0.0, 0.0, coder.top),
         int8.Weights(
             dense.panels,
@@ -98,24 +107,20 @@ def _multiply_codes(a, a_row, rows, dense, out, out_row, activation, coder):
 
 
 @jit
-def multiply(a, a_row, rows, dense, out, out_row, strip, coder):
-    """Write rows @ weight to `out`; addresses as integers, rows `a_row` and `out_row` floats apart.
+def multiply(a, a_row, rows, dense, columns, out, out_row, activation, strip, coder):
+    """Write those columns of rows @ weight to `out`, finished if there is an `activation`.
 
-    Codes bring the bias along; with floats it is left to what comes next.
+    Addresses are integers, and rows `a_row` and `out_row` floats apart. Codes bring the bias along;
+    floats leave it to what comes next, unless there is an activation: its number, -1 for none.
     """
     if dense.is_coded != 0:
-        _multiply_codes(a, a_row, rows, dense, out, out_row, 0, coder)
-    else:
-        _multiply_floats(floats_at(a), a_row, rows, dense, floats_at(out), out_row, strip)
-
-
-@jit
-def multiply_and_activate(a, a_row, rows, dense, out, out_row, activation, strip, coder):
-    """Write activation(rows @ weight + bias) to `out`."""
-    if dense.is_coded != 0:
-        _multiply_codes(a, a_row, rows, dense, out, out_row, activation, coder)
+        number = max(activation, 0)
+        _multiply_codes(a, a_row, rows, dense, columns, out, out_row, number, coder)
         return
     place = floats_at(out)
-    _multiply_floats(floats_at(a), a_row, rows, dense, place, out_row, strip)
-    for i in range(rows):
-        activate(at(place, i * out_row), floats_at(dense.bias), dense.N, activation)
+    _multiply_floats(floats_at(a), a_row, rows, dense, columns, place, out_row, strip)
+    if activation >= 0:
+        first, width = columns[0], columns[1] - columns[0]
+        for i in range(rows):
+            row = at(place, i * out_row + first)
+            activate(row, at(floats_at(dense.bias), first), width, activation)
