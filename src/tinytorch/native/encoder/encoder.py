@@ -20,6 +20,7 @@ from tinytorch.native.attention import attention, scores
 from tinytorch.native.codecache import c_function, jit, prange
 from tinytorch.native.encoder import layers
 from tinytorch.native.encoder.dense import SIZE
+from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.encoder.layers import APART, BY_COLUMNS, BY_ROWS, STAGES
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
@@ -50,13 +51,21 @@ def _run(address, routine, shares, stages):
 
 
 @functools.cache
-def _compiled() -> tuple[Any, Any]:
-    size = types.int64
-    routine = c_function(layers.share_of, types.void(size, size, size))
+def _runner() -> Any:
     run: Any = jit(parallel=True)(_run)
-    run.compile((size,) * 4)
+    run.compile((types.int64,) * 4)
     run.disable_compile()
-    return run, routine
+    return run
+
+
+@functools.cache
+def _routine() -> Any:
+    return c_function(layers.share_of, types.void(*(types.int64,) * 3))
+
+
+def run_stages(frame: Array, routine: Any, shares: int, stages: int) -> None:
+    """Call routine(frame's address, share, stage): all shares of a stage, then the next stage."""
+    _runner()(address_of(frame), routine.address, shares, stages)
 
 
 @dataclass(frozen=True)
@@ -131,35 +140,19 @@ def takes(width: int, inner: int, heads: int) -> bool:
     return width % lanes == 0 and inner % lanes == 0 and width % heads == 0
 
 
-class Encoder:
-    """A model as compiled code takes it."""
+class Tables:
+    """What compiled code reads by address, and which therefore must stay in memory."""
 
-    def __init__(self, model: Model) -> None:
-        """Make the tables."""
-        self._model = model
+    def __init__(self) -> None:
         self._kept: list[Array] = []
-        dense = self._tables(model.weights)
-        norms = [self._hold(part) for pair in model.norms for part in pair]
-        H, F, A = model.width, model.inner, model.heads
-        constants = np.zeros(_ZEROS_AT + 3 * max(H, F), np.float32)
-        constants[:2] = model.eps, math.log2(math.e) / math.sqrt(H // A)
-        score, (tile, pack, strip) = scores.address("float32"), routines.addresses("float32")
-        self._tile = tile_shape(np.float32)
-        self._block = max(1, _BLOCK // self._tile.rows) * self._tile.rows
-        self._group = attention.TILES * self._tile.rows
-        self._keys = -(-attention.BLOCK // self._tile.columns) * self._tile.columns
-        self._about = {
-            "layers": len(model.weights) // 4, "H": H, "A": A, "F": F,
-            "activation": ACTIVATIONS[model.activation],
-            "eps": self._hold(constants),
-            "words": self._hold(model.words), "places": self._hold(model.places),
-            "dense": self._hold(np.array(dense)), "norms": self._hold(np.array(norms)),
-            "block": self._block, "group": self._group, "key_block": self._keys,
-            "score": score, "tile": tile, "pack": pack, "strip": strip,
-            **self._coding(),
-        }  # fmt: skip
 
-    def _tables(self, weights: Sequence[Dense]) -> list[int]:
+    def hold(self, array: Array) -> int:
+        """Keep an array, float32 or int64, and return its address."""
+        kind = np.float32 if array.dtype.kind == "f" else np.int64
+        self._kept.append(np.ascontiguousarray(array, kind))
+        return address_of(self._kept[-1])
+
+    def weights(self, weights: Sequence[Dense]) -> list[int]:
         """Return the numbers of all weights, copied into one piece of memory.
 
         NOTE: NumPy asks for large pages for arrays of 4 MB and more. In pages of 4 KiB, as single
@@ -176,11 +169,35 @@ class Encoder:
             numbers += weight.numbers(place, self._kept)
         return numbers
 
-    def _hold(self, array: Array) -> int:
-        """Keep an array in memory, and return its address."""
-        kind = np.float32 if array.dtype.kind == "f" else np.int64
-        self._kept.append(np.ascontiguousarray(array, kind))
-        return address_of(self._kept[-1])
+
+class Encoder:
+    """A model as compiled code takes it."""
+
+    def __init__(self, model: Model) -> None:
+        """Make the tables."""
+        self._model = model
+        self._tables = Tables()
+        dense = self._tables.weights(model.weights)
+        norms = [self._tables.hold(part) for pair in model.norms for part in pair]
+        H, F, A = model.width, model.inner, model.heads
+        constants = np.zeros(_ZEROS_AT + 3 * max(H, F), np.float32)
+        constants[:2] = model.eps, math.log2(math.e) / math.sqrt(H // A)
+        score, (tile, pack, strip) = scores.address("float32"), routines.addresses("float32")
+        self._tile = tile_shape(np.float32)
+        self._block = max(1, _BLOCK // self._tile.rows) * self._tile.rows
+        self._group = attention.TILES * self._tile.rows
+        self._keys = -(-attention.BLOCK // self._tile.columns) * self._tile.columns
+        self._about = {
+            "layers": len(model.weights) // 4, "H": H, "A": A, "F": F,
+            "activation": ACTIVATIONS[model.activation],
+            "eps": self._tables.hold(constants),
+            "words": self._tables.hold(model.words), "places": self._tables.hold(model.places),
+            "dense": self._tables.hold(np.array(dense)),
+            "norms": self._tables.hold(np.array(norms)),
+            "block": self._block, "group": self._group, "key_block": self._keys,
+            "score": score, "tile": tile, "pack": pack, "strip": strip,
+            **self._coding(),
+        }  # fmt: skip
 
     def _coding(self) -> dict[str, int]:
         """Return the numbers of INT8 products, and the bytes of scratch that they need."""
@@ -212,8 +229,8 @@ class Encoder:
         bounds, mode = self._bounds(starts, threads.get_num_threads())
         shares = len(bounds) - 1
         sizes = self._shared_sizes(T, mode)
-        shared, size = _places(sizes, 0)
-        own, room = _places(self._own_sizes(int(max(lengths)), mode), 0)
+        shared, size = places_of(sizes)
+        own, room = places_of(self._own_sizes(int(max(lengths)), mode))
         start = _ROOM.address(size + shares * room)
         call = {
             **self._about, **own, **{name: start + place for name, place in shared.items()},
@@ -222,12 +239,9 @@ class Encoder:
             "bounds": address_of(bounds), "states": address_of(out),
             "mode": mode, "shares": shares, "rooms": start + size, "room_bytes": room,
         }  # fmt: skip
-        names: tuple[str, ...] = layers.Frame._fields
-        frame = np.array([call.get(name, 0) for name in names])
-        run, routine = _compiled()
         count = self._about["layers"]
         stages = {APART: 1, BY_ROWS: count + 1, BY_COLUMNS: STAGES * count + 1}[mode]
-        run(address_of(frame), routine.address, shares, stages)
+        run_stages(frame_of(layers.Frame, call), _routine(), shares, stages)
         return out
 
     def _shared_sizes(self, T: int, mode: int) -> dict[str, int]:
@@ -270,13 +284,13 @@ class Encoder:
         return bounds, BY_ROWS
 
 
-def _places(sizes: dict[str, int], start: int) -> tuple[dict[str, int], int]:
+def places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
     """Return at which bytes parts of so many floats begin, each at a cache line, and the end."""
-    places = {}
+    places, end = {}, 0
     for name, size in sizes.items():
-        places[name] = start
-        start += -(-4 * size // 64) * 64
-    return places, start
+        places[name] = end
+        end += -(-4 * size // 64) * 64
+    return places, end
 
 
 _ROOM = int8._Room()

@@ -24,6 +24,7 @@ from tinytorch.native.attention.entries import Plan, _room
 from tinytorch.native.attention.tiles import Cache, Hidden, Routines, attend, finish
 from tinytorch.native.codecache import jit
 from tinytorch.native.encoder.dense import Coder, dense_at, multiply, part_of
+from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
 from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
@@ -41,6 +42,7 @@ Frame = namedtuple(
     "rooms room_bytes inner_at attention_at codes_at joined_at "
     "rows columns code_block code_bytes top prepare dot finish scales_at zeros_at sums_at",
 )
+_frame_at = reader(Frame)
 QUERIES_KEYS_VALUES, PROJECTION, WIDEN, NARROW = range(4)
 APART, BY_ROWS, BY_COLUMNS = range(3)
 # The stages of a layer by columns: the four products, and attention behind the first.
@@ -274,13 +276,7 @@ def columns(frame, number, share, rows, room):
 
 def share_of(address, share, number):
     """Compute one share: a stage of it, or all of it where shares are apart."""
-    n = longs_at(address)
-    frame = Frame(
-        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13],
-        n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25],
-        n[26], n[27], n[28], n[29], n[30], n[31], n[32], n[33], n[34], n[35], n[36], n[37],
-        n[38], n[39], n[40], n[41], n[42], n[43], n[44], n[45],
-    )  # fmt: skip
+    frame = _frame_at(address)
     bounds = longs_at(frame.bounds)
     first, last = bounds[share], bounds[share + 1]
     room = frame.rooms + share * frame.room_bytes
