@@ -91,6 +91,7 @@ def test_the_compiled_step_gives_the_logits_of_a_forward(batch: int) -> None:
         for t in range(4, 9):
             found = step.step(tokens[:, t], model.kv_cache.ends_at)
             model.kv_cache.keep_one()
-            np.testing.assert_allclose(found, wanted[:, t], atol=1e-5)
+            size = np.abs(wanted).max()
+            np.testing.assert_allclose(found, wanted[:, t], atol=5e-6 * size)
     with use_backend("numpy"):
         assert _compiled(model) is None
