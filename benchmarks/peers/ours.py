@@ -103,6 +103,16 @@ def _model(name: str) -> Any:
     return make
 
 
+def training(params: Params, *arrays: Any) -> Run:
+    """Return a training step of one of the models."""
+    from training import begun
+
+    from peers import ours_training
+
+    step, losses, note = begun(ours_training.trainer, params["recipe"], arrays)
+    return Run(step, preallocated=False, note=note, check=lambda: losses)
+
+
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
@@ -114,4 +124,5 @@ MAKERS |= {
     "encoder": _model("encoder"),
     "encoder float32": _model("encoder"),
     "generation": _model("generation"),
+    "training": training,
 }

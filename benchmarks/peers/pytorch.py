@@ -113,6 +113,16 @@ def _of_module(module: str, name: str) -> Any:
     return make
 
 
+def training(params: Params, *arrays: Any) -> Run:
+    """Return a training step of one of the models, eager."""
+    from training import begun
+
+    from peers import pytorch_training
+
+    step, losses, note = begun(pytorch_training.trainer, params["recipe"], arrays)
+    return Run(step, preallocated=False, note=note, check=lambda: losses)
+
+
 _LAYERS = ("attention", "conv2d", "conv2d_backward", "quantized_linear", "sparse")
 MAKERS = {name: _of_module("pytorch_layers", name) for name in _LAYERS}
 MAKERS |= {name: _of_module("pytorch_models", name) for name in ("encoder", "generation")}
@@ -121,5 +131,6 @@ MAKERS |= {
     "linear": linear,
     "linear compile": linear_compiled,
     "program": program,
+    "training": training,
     "program compile": program_compiled,
 }

@@ -250,3 +250,29 @@ def test_a_kill_at_any_moment_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
 def test_unknown_dtypes_are_not_written(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="complex"):
         safetensors.save(tmp_path / "x", {"x": np.ones(1, complex)})
+
+
+def test_fit_reports_evaluates_and_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
+    said: list[str] = []
+    whole = trainer()
+    history = whole.fit(loader(), 4, loader(), report=said.append)
+    assert len(said) == 4 and said[-1].startswith("epoch 4/4  loss ") and "% right" in said[-1]
+    assert [len(values) for values in history.values()] == [4, 4, 4, 4]
+
+    path = tmp_path / "run.safetensors"
+    trainer().fit(loader(), 2, loader(), checkpoint=path, report=None)
+    again = trainer(seed=9)
+    said.clear()
+    again.fit(loader(), 4, loader(), checkpoint=path, report=said.append)
+    assert said[0].startswith("going on after epoch 2") and len(said) == 3
+    assert weights(again) == weights(whole) and again.history == whole.history
+    again.fit(loader(), 4, checkpoint=path, report=said.append)  # all is done already
+    assert len(said) == 4
+
+
+def test_a_history_is_drawn(tmp_path: Path) -> None:
+    t = trainer()
+    with pytest.raises(InvalidValue, match="no history"):
+        t.plot_history(tmp_path / "early.png")
+    t.fit(loader(), 2, loader(), report=None)
+    assert t.plot_history(tmp_path / "history.png").read_bytes()[:4] == b"\x89PNG"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, TextIO
 
 from tinytorch.measure.report import Table
@@ -61,6 +62,20 @@ def emit(data: object, tables: Sequence[Table], as_json: bool) -> None:
         print(json.dumps(data, indent=1, default=str))
     else:
         show(*tables)
+
+
+_HEIGHTS = "\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588"
+
+
+def sparkline(values: Sequence[float], width: int = 24) -> str:
+    """Return a curve as one line of text: `width` blocks at most, each a mean of its values."""
+    if not values:
+        return ""
+    cuts = [round(i * len(values) / width) for i in range(width + 1)]
+    means = [sum(values[a:b]) / (b - a) for a, b in pairwise(cuts) if b > a]
+    low, high = min(means), max(means)
+    scale = (len(_HEIGHTS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_HEIGHTS[round((mean - low) * scale)] for mean in means)
 
 
 Update = Callable[[str, float], None]

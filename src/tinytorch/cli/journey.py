@@ -2,73 +2,25 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import click
 
-from tinytorch import __version__
-from tinytorch.cli import cache, digits, ladder, machine, options, roofline, tune
+from tinytorch.cli import cache, digits, ladder, learning, machine, options, roofline, tune
 from tinytorch.cli.console import Update, progress, say, show, warn
+from tinytorch.cli.story import Story
 from tinytorch.errors import MissingDependency
-from tinytorch.files import write_whole
 from tinytorch.measure import ceilings as measured
 from tinytorch.measure import charts
 from tinytorch.measure import machine as detected
-from tinytorch.measure.ceilings import Ceilings
-from tinytorch.measure.report import Report, Section, Table, table_of, write_png
+from tinytorch.measure.report import Section, Table, table_of, write_png
 from tinytorch.measure.units import bytes_text, interval_text, percent_text, ratio_text
 
-SCHEMA = "tinytorch.journey/1"
 LADDERS = ("matmul", "gelu")
 RUNG_SECONDS = 0.8
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-@dataclass
-class Story:
-    """What has been found so far; it is written after every part, so a kill loses only one."""
-
-    folder: Path
-    started_at: str = field(default_factory=_now)
-    sections: list[Section] = field(default_factory=list)
-    data: dict[str, Any] = field(default_factory=dict)
-    interrupted: bool = False
-    ceilings: Ceilings | None = None
-    ladders: list[Any] = field(default_factory=list)
-
-    def add(self, section: Section, **data: Any) -> None:
-        """Keep a part, and write everything so far."""
-        self.sections.append(section)
-        self.data.update(data)
-        self.write()
-
-    @property
-    def page(self) -> Path:
-        """The report's file."""
-        return self.folder / "journey.html"
-
-    def write(self) -> None:
-        """Write the page and the data, each in one step."""
-        taken = time.strftime("%Y-%m-%d %H:%M")
-        where = f"{detected.detect().cpu_model}, {taken}, tinytorch {__version__}"
-        if self.interrupted:
-            where += " (interrupted: what had been measured is here)"
-        Report("A journey to the roof of this machine", where, tuple(self.sections)).write(
-            self.page
-        )
-        text = json.dumps(
-            {"schema": SCHEMA, "interrupted": self.interrupted, **self.data}, indent=1, default=str
-        )
-        write_whole(self.folder / "journey.json", text)
 
 
 def _machine(story: Story, update: Update) -> None:
@@ -194,6 +146,9 @@ PARTS: tuple[tuple[str, Callable[[Story, Update], None]], ...] = (
     ("the roofline", _roofline),
     ("tuning", _tuning),
     ("a real program", _digits),
+    ("networks that learn", learning.networks),
+    ("a language model", learning.language_model),
+    ("a pretrained model", learning.pretrained),
 )
 
 
@@ -230,8 +185,9 @@ def journey(output: Path, as_json: bool) -> int:
     """Tell the whole story on this machine, as an HTML report.
 
     What the machine could do, what each rung of the ladders does, why, what `auto` learns from
-    it, and a real program made fast without changing a line. The data are kept as JSON beside the
-    page. Takes about a minute and a half; Ctrl-C keeps what was measured.
+    it, a real program made fast without changing a line, networks that learn, and a pretrained
+    transformer where it is installed (`make model`). The data are kept as JSON beside the page.
+    Takes about two minutes; Ctrl-C keeps what was measured.
 
     \b
     Example: tito journey --output reports

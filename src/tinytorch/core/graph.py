@@ -20,6 +20,7 @@ import numpy as np
 
 from tinytorch.core import writes
 from tinytorch.errors import GraphError, InvalidValue, ShapeError
+from tinytorch.native import heap
 from tinytorch.ops.spec import Array
 
 if TYPE_CHECKING:
@@ -215,6 +216,7 @@ def backward(root: Tensor, gradient: Any, retain: bool) -> None:
             "backward() on a Tensor that does not require gradients: make an input with "
             "requires_grad=True, and compute outside no_grad()"
         )
+    heap.keep_pages()
     start = _start(root, gradient)
     if root._grad_fn is None:
         _accumulate(root, start, fresh=False)
@@ -259,9 +261,9 @@ class _Waiting:
 
 def _run(first: Function, gradient: Array, retain: bool) -> None:
     waiting = {first.ticket: _Waiting(first, gradient, False)}
-    heap = [-first.ticket]
-    while heap:
-        entry = waiting.pop(-heapq.heappop(heap))
+    numbers = [-first.ticket]
+    while numbers:
+        entry = waiting.pop(-heapq.heappop(numbers))
         node = entry.node
         edges = node.edges
         if edges is None:
@@ -287,7 +289,7 @@ def _run(first: Function, gradient: Array, retain: bool) -> None:
                 waiting[number].add(grad, node.fresh)
             else:
                 waiting[number] = _Waiting(edge, grad, node.fresh)
-                heapq.heappush(heap, -number)
+                heapq.heappush(numbers, -number)
         if not retain:
             node.edges, node.saved = None, ()
 
@@ -310,11 +312,11 @@ def _accumulate(leaf: Tensor, grad: Array, fresh: bool) -> None:
 def walk(root: Function) -> Iterator[Function]:
     """Yield the nodes below one, newest first (to look at a graph: nothing is changed)."""
     seen = {root.ticket: root}
-    heap = [-root.ticket]
-    while heap:
-        node = seen[-heapq.heappop(heap)]
+    numbers = [-root.ticket]
+    while numbers:
+        node = seen[-heapq.heappop(numbers)]
         yield node
         for edge in node.edges or ():
             if isinstance(edge, Function) and edge.ticket not in seen:
                 seen[edge.ticket] = edge
-                heapq.heappush(heap, -edge.ticket)
+                heapq.heappush(numbers, -edge.ticket)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,12 +68,15 @@ def _squares(grad: Array) -> float:
     return float(np.vdot(wide, wide))
 
 
+_KEPT = ("train_loss", "eval_loss", "eval_accuracy", "learning_rates")
+
+
 class Trainer:
     """A model, its optimizer and its loss: run epochs, evaluate, save and go on.
 
-    `history` has a list of `train_loss`, `eval_loss` and `learning_rates`. A checkpoint holds the
-    model, the optimizer's moments, the epoch, the history and the state of the random numbers, so a
-    run that was killed and resumed ends in the same weights.
+    `history` has a list of `train_loss`, `eval_loss`, `eval_accuracy` and `learning_rates`. A
+    checkpoint holds the model, the optimizer's moments, the epoch, the history and the state of the
+    random numbers, so a run that was killed and resumed ends in the same weights.
     """
 
     def __init__(
@@ -89,11 +94,7 @@ class Trainer:
         self.scheduler, self.grad_clip_norm = scheduler, grad_clip_norm
         self.epoch = 0
         self.step = 0
-        self.history: dict[str, list[float]] = {
-            "train_loss": [],
-            "eval_loss": [],
-            "learning_rates": [],
-        }
+        self.history: dict[str, list[float]] = {name: [] for name in _KEPT}
 
     def _mode(self, training: bool) -> None:
         if isinstance(self.model, Layer):
@@ -155,9 +156,60 @@ class Trainer:
                 hits = _hits(outputs.numpy(), np.asarray(getattr(targets, "_data", targets)))
                 right.add(float(hits.mean()), hits.size)
         self._mode(True)
-        mean = losses.value("evaluate")
+        mean, accuracy = losses.value("evaluate"), right.value("evaluate")
         self.history["eval_loss"].append(mean)
-        return mean, right.value("evaluate")
+        self.history["eval_accuracy"].append(accuracy)
+        return mean, accuracy
+
+    def fit(
+        self,
+        loader: Iterable[Any],
+        epochs: int,
+        eval_loader: Iterable[Any] | None = None,
+        *,
+        checkpoint: Any = None,
+        report: Callable[[str], object] | None = print,
+    ) -> dict[str, list[float]]:
+        """Train until `epochs` epochs are done in all, and return `history`.
+
+        After each epoch the model is evaluated on `eval_loader`, where there is one, `checkpoint`
+        (a path) is written, and `report` is given a line (None for silence). Where that file is
+        there already, training goes on from it: a program that was killed ends as it would have, by
+        being started again. Raises what `train_epoch` and `load_checkpoint` raise.
+        """
+        positive_int(epochs, "epochs")
+        if checkpoint is not None and Path(checkpoint).exists():
+            self.load_checkpoint(checkpoint)
+            if report is not None:
+                report(f"going on after epoch {self.epoch} of {checkpoint}")
+        while self.epoch < epochs:
+            start = time.perf_counter()
+            said = f"epoch {self.epoch + 1}/{epochs}  loss {self.train_epoch(loader):.4f}"
+            if eval_loader is not None:
+                loss, accuracy = self.evaluate(eval_loader)
+                said += f"  evaluated {loss:.4f}, {100 * accuracy:.1f} % right"
+            if checkpoint is not None:
+                self.save_checkpoint(checkpoint)
+            if report is not None:
+                report(f"{said}  ({time.perf_counter() - start:.1f} s)")
+        return self.history
+
+    def plot_history(self, path: Any) -> Path:
+        """Draw the losses against the epochs into a PNG file, and return its path.
+
+        Raises InvalidValue before the first epoch.
+        """
+        from tinytorch.measure import charts, report  # which bring Altair, slow to import
+
+        rows = [
+            (name.replace("_", " "), float(epoch), loss)
+            for name in ("train_loss", "eval_loss")
+            for epoch, loss in enumerate(self.history[name], 1)
+        ]
+        if not rows:
+            raise InvalidValue("there is no history to draw yet: call fit or train_epoch first")
+        drawn = charts.lines(rows, "epoch", "loss", log_x=False, log_y=False)
+        return report.write_png(drawn, Path(path))
 
     # Checkpoints ----------------------------------------------------------------------------------
     def _model_state(self) -> dict[str, Array]:
@@ -223,6 +275,8 @@ class Trainer:
             self._load_model(before)
             raise
         self.epoch, self.step, self.history = told["epoch"], told["step"], told["history"]
+        for name in _KEPT:
+            self.history.setdefault(name, [])
         randomness.restore(arrays["random"], told["random"])
 
 

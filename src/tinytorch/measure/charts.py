@@ -168,18 +168,27 @@ def bars(
 
 
 def lines(
-    rows: Sequence[tuple[str, float, float]], x_title: str, y_title: str, *, log_y: bool = True
+    rows: Sequence[tuple[str, float, float]],
+    x_title: str,
+    y_title: str,
+    *,
+    log_x: bool = True,
+    log_y: bool = True,
+    dots: bool = True,
 ) -> Spec:
-    """Draw one line a series over a logarithmic x axis; rows are (series, x, y)."""
+    """Draw one line a series, with a dot on each point unless they are many.
+
+    rows are (series, x, y).
+    """
     import altair as alt
 
     data = [{"series": s, "x": x, "y": y} for s, x, y in rows]
     order = list(dict.fromkeys(s for s, _, _ in rows))
     chart = (
         alt.Chart(_data(data))
-        .mark_line(point=True, strokeWidth=1.8)
+        .mark_line(point=dots, strokeWidth=1.8)
         .encode(
-            x=alt.X("x:Q", title=x_title).scale(type="log"),
+            x=alt.X("x:Q", title=x_title).scale(type="log" if log_x else "linear"),
             y=alt.Y("y:Q", title=y_title).scale(type="log" if log_y else "linear"),
             color=alt.Color("series:N", title=None, sort=order),
             tooltip=["series:N", "x:Q", "y:Q"],

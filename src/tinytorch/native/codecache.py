@@ -158,6 +158,8 @@ def _compiled(
 ) -> F:
     # NOTE: Numba's keys don't tell a function's parallel form from its serial one.
     with _kept_in("shared" if parallel else "alone") as cached:
+        from tinytorch.native import kept  # which imports Numba
+
         # NOTE: with Numba's default error model, the zero-division check of a single `/` stops
         # the loop from vectorising.
         compiled: F = numba().njit(
@@ -166,9 +168,10 @@ def _compiled(
             fastmath=set(flags),
             error_model="numpy",
             nogil=True,
-            cache=cached and not inline,
             forceinline=inline,
         )
+        if cached and not inline:
+            kept.keep(compiled)
     return compiled
 
 
@@ -192,8 +195,10 @@ def c_function(function: Callable[..., Any], signature: Any) -> Any:
     compile it again inside each. Cached on disk; keep the result, or its code is freed.
     """
     with _kept_in("c") as cached:
-        options = {"cache": cached, "fastmath": set(FLAGS), "error_model": "numpy"}
-        return numba().cfunc(signature, **options)(function)
+        from tinytorch.native import kept  # which imports Numba
+
+        options = {"fastmath": set(FLAGS), "error_model": "numpy"}
+        return kept.callback(function, signature, options, cache=cached)
 
 
 def load_generated(source: str, name: str) -> ModuleType:

@@ -29,7 +29,7 @@ class EmbeddingBackward(Rule):
         """The gradient is added to the rows it came from."""
         numbers, shape, dtype = self.saved
         full = np.zeros(shape, dtype)
-        np.add.at(full, numbers.reshape(-1), grad.reshape(-1, shape[-1]))
+        compute.add_rows(full, numbers.reshape(-1), grad.reshape(-1, shape[-1]))
         return full
 
 

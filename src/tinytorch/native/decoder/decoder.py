@@ -19,6 +19,7 @@ from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.attention import attention
 from tinytorch.native.codecache import c_function
 from tinytorch.native.decoder import layers
+from tinytorch.native.encoder import dense
 from tinytorch.native.encoder.encoder import Dense, Tables, places_of, run_stages
 from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.gemm import routines
@@ -101,6 +102,7 @@ class Decoder:
             "dense": self._tables.hold(np.array(table)),
             "norms": self._tables.hold(np.array(norms)),
             "key_block": keys, "strip": routines.addresses("float32")[2],
+            "multiply": dense.address(),
             "cache": address_of(cache), "tokens": address_of(self._tokens),
             **{name: start + place for name, place in shared.items()}, **own,
             "logits": address_of(self._logits), "shares": shares,

@@ -18,10 +18,10 @@ from tinytorch.native.attention.entries import Plan, _room
 from tinytorch.native.attention.single import attend_one
 from tinytorch.native.attention.tiles import Hidden, finish
 from tinytorch.native.codecache import jit
-from tinytorch.native.encoder.dense import Coder, dense_at, multiply, part_of
+from tinytorch.native.encoder.dense import bias_of, dense_at, depth_of, part_of, width_of
 from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import copy, normalise, scaled
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.gemm.pointers import at, call
 from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 
 # All of a decoder and one step of it, as numbers: addresses, and sizes in elements. `eps`: eps, the
@@ -30,8 +30,8 @@ from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 # y and inner, at the bytes given. rooms: each share's own x, its norm, and attention's room.
 Frame = namedtuple(
     "Frame",
-    "layers H A F V T B eps words places dense norms key_block strip cache tokens position "
-    "mixed joined y inner logits shares rooms room_bytes normal_at attention_at",
+    "layers H A F V T B eps words places dense norms key_block strip multiply cache tokens "
+    "position mixed joined y inner logits shares rooms room_bytes normal_at attention_at",
 )
 _frame_at = reader(Frame)
 QUERIES_KEYS_VALUES, PROJECTION, WIDEN, NARROW = range(4)
@@ -68,9 +68,9 @@ def _normal(frame, number, room):
     normal, zeros = room + frame.normal_at, floats_at(frame.eps + 64)
     bias, index = zeros, 2 * layer
     if part == 3:
-        bias, index = floats_at(dense_at(frame.dense, 4 * layer + PROJECTION).bias), index + 1
+        bias, index = bias_of(dense_at(frame.dense, 4 * layer + PROJECTION)), index + 1
     elif layer > 0:
-        bias = floats_at(dense_at(frame.dense, 4 * layer - 4 + NARROW).bias)
+        bias = bias_of(dense_at(frame.dense, 4 * layer - 4 + NARROW))
     if number == 0:
         _embed(frame, room)
     for b in range(frame.B):
@@ -86,7 +86,7 @@ def _normal(frame, number, room):
 def _attend(frame, layer, b, head, room):
     """Keep the new key and value of a head, and attend to all that are there."""
     H, d, T = frame.H, frame.H // frame.A, frame.T
-    bias = at(floats_at(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES).bias), head * d)
+    bias = at(bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)), head * d)
     made = at(floats_at(_row(frame.joined, b, 3 * H)), head * d)
     half = frame.B * frame.A * T * d
     keys = frame.cache + 4 * (2 * layer * half + (b * frame.A + head) * T * d)
@@ -108,11 +108,23 @@ def _attend(frame, layer, b, head, room):
 @jit
 def _multiply(frame, index, share, source, target, activation):
     """Do a share's columns of a product."""
-    coder = Coder(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    dense = dense_at(frame.dense, index)
-    mine = part_of(dense, share, frame.shares, coder)
-    strip = frame.strip
-    multiply(source, dense.K, frame.B, dense, mine, target, dense.N, activation, strip, coder)
+    weight = dense_at(frame.dense, index)
+    first, last = part_of(weight, share, frame.shares)
+    call(
+        frame.multiply,
+        source,
+        depth_of(weight),
+        frame.B,
+        weight,
+        first,
+        last,
+        target,
+        width_of(weight),
+        activation,
+        frame.strip,
+        0,
+        0,
+    )
 
 
 def share_of(address, share, number):

@@ -18,8 +18,8 @@ from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.attention import attention, scores
 from tinytorch.native.codecache import c_function, jit, prange
-from tinytorch.native.encoder import layers
-from tinytorch.native.encoder.dense import SIZE
+from tinytorch.native.encoder import dense, layers
+from tinytorch.native.encoder.dense import SIZE, Coder
 from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.encoder.layers import APART, BY_COLUMNS, BY_ROWS, STAGES
 from tinytorch.native.gemm import routines
@@ -177,7 +177,7 @@ class Encoder:
         """Make the tables."""
         self._model = model
         self._tables = Tables()
-        dense = self._tables.weights(model.weights)
+        table = self._tables.weights(model.weights)
         norms = [self._tables.hold(part) for pair in model.norms for part in pair]
         H, F, A = model.width, model.inner, model.heads
         constants = np.zeros(_ZEROS_AT + 3 * max(H, F), np.float32)
@@ -192,10 +192,10 @@ class Encoder:
             "activation": ACTIVATIONS[model.activation],
             "eps": self._tables.hold(constants),
             "words": self._tables.hold(model.words), "places": self._tables.hold(model.places),
-            "dense": self._tables.hold(np.array(dense)),
+            "dense": self._tables.hold(np.array(table)),
             "norms": self._tables.hold(np.array(norms)),
             "block": self._block, "group": self._group, "key_block": self._keys,
-            "score": score, "tile": tile, "pack": pack, "strip": strip,
+            "multiply": dense.address(), "score": score, "tile": tile, "pack": pack, "strip": strip,
             **self._coding(),
         }  # fmt: skip
 
@@ -213,12 +213,11 @@ class Encoder:
         prepare, tile, finish = int8_routines.addresses(
             dot.name, dot.code_bytes, "float32", "float32"
         )
-        return {
-            "rows": dot.rows, "columns": dot.columns, "code_block": block,
-            "code_bytes": dot.code_bytes, "top": dot.top,
-            "prepare": prepare, "dot": tile, "finish": finish,
-            "scales_at": codes, "zeros_at": codes + numbers, "sums_at": codes + 2 * numbers,
-        }  # fmt: skip
+        places = codes, codes + numbers, codes + 2 * numbers
+        about = Coder(
+            dot.rows, dot.columns, block, dot.code_bytes, dot.top, prepare, tile, finish, *places
+        )
+        return {"coder": self._tables.hold(np.array(about))}
 
     def states(self, ids: Array, lengths: Sequence[int]) -> Array:
         """Return the hidden states (T, H) of sequences one behind the other; ids are int64."""

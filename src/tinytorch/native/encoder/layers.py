@@ -23,7 +23,14 @@ from collections import namedtuple
 from tinytorch.native.attention.entries import Plan, _room
 from tinytorch.native.attention.tiles import Cache, Hidden, Routines, attend, finish
 from tinytorch.native.codecache import jit
-from tinytorch.native.encoder.dense import Coder, dense_at, multiply, part_of
+from tinytorch.native.encoder.dense import (
+    bias_of,
+    dense_at,
+    depth_of,
+    is_coded,
+    part_of,
+    width_of,
+)
 from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
@@ -40,7 +47,7 @@ Frame = namedtuple(
     "ids positions starts sequences bounds states joined mixed y inner mode shares "
     "block group key_block score tile pack strip "
     "rooms room_bytes inner_at attention_at codes_at joined_at "
-    "rows columns code_block code_bytes top prepare dot finish scales_at zeros_at sums_at",
+    "multiply coder",
 )
 _frame_at = reader(Frame)
 QUERIES_KEYS_VALUES, PROJECTION, WIDEN, NARROW = range(4)
@@ -63,21 +70,22 @@ def _norm(frame, index):
 
 
 @jit
-def _coder(frame, room):
-    own = room + frame.codes_at
-    return Coder(
-        frame.rows,
-        frame.columns,
-        frame.code_block,
-        frame.code_bytes,
-        frame.top,
-        frame.prepare,
-        frame.dot,
-        frame.finish,
-        own,
-        own + frame.scales_at,
-        own + frame.zeros_at,
-        own + frame.sums_at,
+def _multiply(frame, weight, source, rows, columns, target, activation, room):
+    """Write columns of rows @ weight to `target`, whose rows are as wide as the weight."""
+    call(
+        frame.multiply,
+        source,
+        depth_of(weight),
+        rows,
+        weight,
+        columns[0],
+        columns[1],
+        target,
+        width_of(weight),
+        activation,
+        frame.strip,
+        frame.coder,
+        room + frame.codes_at,
     )
 
 
@@ -97,13 +105,11 @@ def embed(frame, states, first, last, room):
 @jit
 def join(frame, layer, first, last, joined, room):
     """Write queries, keys and values of rows first … last, side by side, without their biases."""
-    dense = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
-    coder = _coder(frame, room)
+    weight = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         source, target = _row(frame.states, i, frame.H), _row(joined, i, 3 * frame.H)
-        columns = (0, dense.N)
-        multiply(source, frame.H, rows, dense, columns, target, 3 * frame.H, -1, frame.strip, coder)
+        _multiply(frame, weight, source, rows, (0, 3 * frame.H), target, -1, room)
 
 
 @jit
@@ -134,7 +140,7 @@ def _attend_head(frame, head, begin, end, first, last, joined, bias, room):
 def mix(frame, layer, first, last, joined, room):
     """Write attention's output for rows first … last, each within its sequence."""
     starts = longs_at(frame.starts)
-    bias = floats_at(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES).bias)
+    bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
     for s in range(frame.sequences):
         begin, end = starts[s], starts[s + 1]
         one, other = max(begin, first), min(end, last)
@@ -146,26 +152,25 @@ def mix(frame, layer, first, last, joined, room):
 @jit
 def complete(frame, layer, first, last, room):
     """Do all that comes after attention to rows first … last, block by block."""
-    H, F, strip = frame.H, frame.F, frame.strip
+    H, F = frame.H, frame.F
     project = dense_at(frame.dense, 4 * layer + PROJECTION)
     widen = dense_at(frame.dense, 4 * layer + WIDEN)
     narrow = dense_at(frame.dense, 4 * layer + NARROW)
-    coder = _coder(frame, room)
     inner = room + frame.inner_at
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         states, mixed = _row(frame.states, i, H), _row(frame.mixed, i, H)
-        multiply(mixed, H, rows, project, (0, H), room, H, -1, strip, coder)
+        _multiply(frame, project, mixed, rows, (0, H), room, -1, room)
         _normalise_rows(frame, rows, project, room, states, states, 2 * layer + 1)
-        multiply(states, H, rows, widen, (0, F), inner, F, frame.activation, strip, coder)
-        multiply(inner, F, rows, narrow, (0, H), room, H, -1, strip, coder)
+        _multiply(frame, widen, states, rows, (0, F), inner, frame.activation, room)
+        _multiply(frame, narrow, inner, rows, (0, H), room, -1, room)
         _normalise_rows(frame, rows, narrow, room, states, states, 2 * layer + 2)
 
 
 @jit
-def _normalise_rows(frame, rows, dense, y, states, out, index):
+def _normalise_rows(frame, rows, weight, y, states, out, index):
     """Write the layer norm of y + states, and of the bias that floats still lack, to `out`."""
-    bias = floats_at(frame.eps + 64) if dense.is_coded != 0 else floats_at(dense.bias)
+    bias = floats_at(frame.eps + 64) if is_coded(weight) else bias_of(weight)
     for k in range(rows):
         row = floats_at(_row(states, k, frame.H))
         made = floats_at(_row(y, k, frame.H))
@@ -244,16 +249,15 @@ def _copy_rows(source, count, target):
 @jit
 def columns(frame, number, share, rows, room):
     """Do a share's part of a stage by columns: of a product, or of attention's heads."""
-    H, strip = frame.H, frame.strip
+    H = frame.H
     layer, part = number // STAGES, number % STAGES
     own = _own_norm(frame, number, rows, room)
     if layer == frame.layers:
         if share == 0:
             _copy_rows(own, rows * H, frame.states)
         return
-    coder = _coder(frame, room)
     if part == 1:
-        bias = floats_at(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES).bias)
+        bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
         first, last = share * frame.A // frame.shares, (share + 1) * frame.A // frame.shares
         starts = longs_at(frame.starts)
         for s in range(frame.sequences):
@@ -261,8 +265,8 @@ def columns(frame, number, share, rows, room):
                 begin, end = starts[s], starts[s + 1]
                 _attend_head(frame, head, begin, end, begin, end, frame.joined, bias, room)
         return
-    dense = dense_at(frame.dense, 4 * layer + max(part - 1, 0))
-    mine = part_of(dense, share, frame.shares, coder)
+    weight = dense_at(frame.dense, 4 * layer + max(part - 1, 0))
+    mine = part_of(weight, share, frame.shares)
     source, target = own, frame.joined
     if part == 2:
         source, target = frame.mixed, frame.y
@@ -271,7 +275,7 @@ def columns(frame, number, share, rows, room):
     elif part == 4:
         source, target = frame.inner, frame.y
     activation = frame.activation if part == 3 else -1
-    multiply(source, dense.K, rows, dense, mine, target, dense.N, activation, strip, coder)
+    _multiply(frame, weight, source, rows, mine, target, activation, room)
 
 
 def share_of(address, share, number):
