@@ -118,6 +118,15 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     return Run(lambda: call() or b)
 
 
+def _model(name: str) -> Any:
+    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
+        from peers import ours_models
+
+        return getattr(ours_models, name)(params, *arrays, **keywords)  # type: ignore[no-any-return]
+
+    return make
+
+
 def training(params: Params, *arrays: Any) -> Run:
     """Return a training step of one of the models."""
     from training import begun
@@ -126,15 +135,6 @@ def training(params: Params, *arrays: Any) -> Run:
 
     step, losses, note = begun(ours_training.trainer, params["recipe"], arrays)
     return Run(step, preallocated=False, note=note, check=lambda: losses)
-
-
-def _model(name: str) -> Any:
-    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
-        from peers import ours_models
-
-        return getattr(ours_models, name)(params, *arrays, **keywords)  # type: ignore[no-any-return]
-
-    return make
 
 
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
@@ -147,8 +147,8 @@ MAKERS |= {
     "sparse dense": dense,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
-    "training": training,
     "encoder": _model("encoder"),
     "encoder float32": _model("encoder"),
     "generation": _model("generation"),
+    "training": training,
 }

@@ -278,13 +278,13 @@ def test_what_is_drawn_follows_the_seed() -> None:
 
 
 def test_drawing_follows_the_shares() -> None:
-    from tinytorch.core.transformers import _drawn
+    from tinytorch.core.generation import Sampling
 
     tinytorch.manual_seed(0)
     logits = np.log(np.tile([0.1, 0.2, 0.7], (20_000, 1)))
-    counts = np.bincount(_drawn(logits, 1.0), minlength=3) / 20_000
+    counts = np.bincount(Sampling(1.0)(logits), minlength=3) / 20_000
     np.testing.assert_allclose(counts, [0.1, 0.2, 0.7], atol=0.015)
-    assert (_drawn(logits * 1e5, 1e-3) == 2).all()
+    assert (Sampling(1e-3)(logits * 1e5) == 2).all()
 
 
 @pytest.mark.parametrize(

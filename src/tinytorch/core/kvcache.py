@@ -129,6 +129,17 @@ class KVCache:
         return self.seq_pos
 
     @property
+    def room(self) -> Array:
+        """The keys and values of all layers, float32 (L, 2, B, H, T, d), for who writes them."""
+        return self._room
+
+    def keep_one(self) -> None:
+        """Take notice that every layer's `room` now holds one position more."""
+        if self._written:
+            self.advance()
+        self._written = 1
+
+    @property
     def ends_at(self) -> int:
         """How many positions are written, advanced over or not."""
         return self.seq_pos + self._written

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -79,3 +79,9 @@ def restore(key: Array, beside: dict[str, Any]) -> None:
     """Put the global generator back into a state that `state` returned."""
     place, has_gauss, gauss = beside["place"], beside["has_gauss"], beside["gauss"]
     np.random.set_state(("MT19937", key.astype(np.uint32), place, has_gauss, gauss))
+
+
+def seeded(seed: int) -> Callable[[Shape], Array]:
+    """Return what draws as `uniform` does, from a generator of its own with this seed."""
+    own = np.random.RandomState(seed)
+    return lambda shape: np.asarray(own.random_sample(shape))

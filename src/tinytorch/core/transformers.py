@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from tinytorch.core import graph, randomness
 from tinytorch.core.attention import MultiHeadAttention, create_causal_mask
 from tinytorch.core.embeddings import Embedding, token_numbers
+from tinytorch.core.generation import Sampling, tokens_of
 from tinytorch.core.graph import no_grad
 from tinytorch.core.kvcache import KVCache, LayerMemory
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
@@ -144,55 +145,100 @@ class GPT(Layer):
             raise ShapeError(f"GPT takes tokens (B, T), got shape {numbers.shape}")
         return numbers
 
-    def _unseen(self, tokens: Array) -> Array:
-        """Return what has to be computed for the next token: the last one, where there's a cache.
+    def logits_after(self, tokens: Array) -> Array:
+        """Return the logits (B, vocab_size) that follow tokens (B, T), of any length.
 
-        A full cache starts again from what still lies within max_seq_len, as all positions move.
+        Where there's a cache, only the last token is computed. A full one starts again from what
+        still lies within max_seq_len, as all positions move.
         """
         cache = self.kv_cache
         if cache is not None and 0 < cache.ends_at < self.max_seq_len:
-            return tokens[:, -1:]
-        if cache is not None:
+            tokens = tokens[:, -1:]
+        elif cache is not None:
             cache.reset()
-        return tokens[:, -self.max_seq_len :]
+        logits: Array = self.forward(tokens[:, -self.max_seq_len :])._data[:, -1]
+        return logits
 
     def generate(
-        self, prompt_tokens: Any, max_new_tokens: int = 50, temperature: float = 1.0
-    ) -> Tensor:
+        self,
+        prompt_tokens: Any,
+        max_new_tokens: int = 50,
+        temperature: float = 1.0,
+        **options: Any,
+    ) -> Any:
         """Return the prompt (B, T) followed by `max_new_tokens` drawn tokens each, as int64.
 
         Each is drawn from softmax(logits / temperature); temperature 0 takes the likeliest. What
-        lies further back than max_seq_len is not looked at.
+        lies further back than max_seq_len is not looked at. The options are those of `stream`.
+        Prompts of different lengths are a list of lists; then a list of Tensors (T + new,) returns.
         """
-        if not temperature >= 0 or max_new_tokens < 0:
+        prompts = self._prompts(prompt_tokens)
+        made = list(self.stream(prompt_tokens, max_new_tokens, temperature, **options))
+        ends = [len(prompt) + max_new_tokens for prompt in prompts]
+        shortest = min(map(len, prompts))
+        new = np.array(made, np.int64).reshape(len(made), len(prompts)).T
+        whole = [
+            np.concatenate([prompt[:shortest], row])[:end]
+            for prompt, row, end in zip(prompts, new, ends, strict=True)
+        ]
+        if len(set(ends)) > 1:
+            return [Tensor(row, dtype=np.int64) for row in whole]
+        return Tensor(np.array(whole), dtype=np.int64)
+
+    def stream(
+        self,
+        prompt_tokens: Any,
+        max_new_tokens: int = 50,
+        temperature: float = 1.0,
+        *,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        slides: bool = True,
+    ) -> Iterator[Array]:
+        """Yield the tokens of one position after the other, int64 (B,), as they are drawn.
+
+        Only the `top_k` likeliest are drawn from, and of these the fewest that have a share `top_p`
+        together. With a `seed` the same tokens come again, whatever was drawn before. Prompts of
+        different lengths begin together: while one goes on, its own tokens are what is yielded.
+        Unless it `slides`, a text that would grow longer than max_seq_len is refused; else what
+        lies further back is not looked at. Raises InvalidValue for what is out of range.
+        """
+        prompts = self._prompts(prompt_tokens)
+        longest = max(map(len, prompts)) + max_new_tokens
+        if max_new_tokens < 0:
+            raise InvalidValue(f"max_new_tokens must be at least 0, got {max_new_tokens!r}")
+        if not slides and longest > self.max_seq_len:
             raise InvalidValue(
-                f"temperature and max_new_tokens must be at least 0, got {temperature!r} and "
-                f"{max_new_tokens!r}"
+                f"{longest} tokens don't fit max_seq_len={self.max_seq_len}: ask for fewer, or "
+                "pass slides=True to let what lies further back be forgotten"
             )
-        tokens = self._tokens(prompt_tokens)
+        draw = randomness.uniform if seed is None else randomness.seeded(seed)
+        return self._stream(prompts, max_new_tokens, Sampling(temperature, top_k, top_p, draw))
+
+    def _stream(self, prompts: list[Array], count: int, sampling: Sampling) -> Iterator[Array]:
         was = self.training
         self.eval()
         try:
             with no_grad():
-                if self.kv_cache is not None:
-                    self.kv_cache.reset()
-                for _ in range(max_new_tokens):
-                    logits = self.forward(self._unseen(tokens))._data[:, -1]
-                    drawn = _drawn(logits, temperature)
-                    tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
+                yield from tokens_of(self, prompts, count, sampling)
         finally:
             self.train(was)
-        return Tensor(tokens, dtype=np.int64)
+
+    def _prompts(self, prompts: Any) -> list[Array]:
+        """Return one array of tokens for each prompt."""
+        ragged = (
+            isinstance(prompts, list)
+            and all(isinstance(prompt, list | tuple) for prompt in prompts)
+            and len({len(prompt) for prompt in prompts}) > 1
+        )
+        if ragged:
+            found = [self._tokens(list(prompt))[0] for prompt in prompts]
+        else:
+            found = list(self._tokens(prompts))
+        if not found or not all(len(prompt) for prompt in found):
+            raise InvalidValue("a prompt must hold at least one token")
+        return found
 
 
 TinyGPT = GPT
-
-
-def _drawn(logits: Array, temperature: float) -> Array:
-    """Return one class a row, drawn from softmax(logits / temperature)."""
-    if temperature == 0:
-        return np.asarray(logits.argmax(axis=-1))
-    scaled = logits.astype(np.float64) / temperature
-    shares = np.exp(scaled - scaled.max(axis=-1, keepdims=True)).cumsum(axis=-1)
-    aim = randomness.uniform((len(logits), 1)) * shares[:, -1:]
-    return np.asarray(np.minimum((shares <= aim).sum(axis=-1), logits.shape[-1] - 1))

@@ -12,15 +12,16 @@ from tinytorch.hub.folder import read_json
 __all__ = ["load"]
 
 # The kinds of model, and the module that builds each from its folder.
-_MODELS = {"bert": "tinytorch.hub.bert"}
+_MODELS = {"bert": "tinytorch.hub.bert", "gpt2": "tinytorch.hub.gpt2"}
 
 
 def load(path: str | Path, precision: str = "float32") -> Any:
     """Return the model in a folder that holds config.json, model.safetensors and tokenizer.json.
 
-    BERT-type encoders come as `hub.bert.Encoder`. `precision` is "float32" or "int8": then linear
-    layers multiply INT8 codes, weights a scale a column, activations a scale a row, except for the
-    queries, keys and values of attention. Raises InvalidValue for a folder that is missing,
+    BERT-type encoders come as `hub.bert.Encoder`, GPT-2-type decoders as `hub.gpt2.Decoder`.
+    `precision` is "float32" or, for encoders, "int8": then linear layers multiply INT8 codes,
+    weights a scale a column, activations a scale a row, except for the queries, keys and values of
+    attention. Raises InvalidValue for a folder that is missing,
     incomplete or damaged, UnknownName for a kind of model that is not known, and MissingDependency
     without the libraries of the extra `hub`.
     """

@@ -190,7 +190,7 @@ class Encoder:
         for block in self.blocks:
             dense = (block.attend, block.project, block.widen, block.narrow)
             biases = (block.attend.bias, block.project_bias, block.widen.bias, block.narrow.bias)
-            layers += [Layer(d.packed, bias) for d, bias in zip(dense, biases, strict=True)]
+            layers += [Layer(d.pack(), bias) for d, bias in zip(dense, biases, strict=True)]
         return Compiled(
             Model(
                 self.words,

@@ -36,19 +36,22 @@ class PlainDense:
     weight: Array
     bias: Array
 
-    @functools.cached_property
-    def packed(self) -> PackedMatrix:
-        """The weight as our own product takes it."""
+    def pack(self) -> PackedMatrix:
+        """Return the weight as our own product takes it."""
         from tinytorch.kernels.gemm import prepack
 
         return prepack(self.weight)
+
+    @functools.cached_property
+    def _packed(self) -> PackedMatrix:
+        return self.pack()
 
     def __call__(self, x: Array, activation: str = "none", residual: Array | None = None) -> Array:
         """Return the layer's output (T, N) for x (T, K) and a residual (T, N)."""
         if is_native():
             from tinytorch.kernels.gemm import gemm
 
-            return gemm(x, self.packed, bias=self.bias, activation=activation, residual=residual)
+            return gemm(x, self._packed, bias=self.bias, activation=activation, residual=residual)
         backend = get_backend()
         y = backend.dispatch("linear", x, self.weight, self.bias, activation=activation)
         return y if residual is None else backend.dispatch("add", y, residual)
@@ -61,9 +64,8 @@ class QuantizedDense:
     weight: PackedWeight
     bias: Array
 
-    @property
-    def packed(self) -> Packed:
-        """The weight as our own product takes it."""
+    def pack(self) -> Packed:
+        """Return the weight as our own product takes it."""
         return self.weight.packed
 
     def __call__(self, x: Array, activation: str = "none", residual: Array | None = None) -> Array:

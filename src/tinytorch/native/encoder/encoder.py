@@ -18,8 +18,10 @@ from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.attention import attention, scores
 from tinytorch.native.codecache import c_function, jit, prange
-from tinytorch.native.encoder import layers
-from tinytorch.native.encoder.dense import SIZE
+from tinytorch.native.encoder import dense, layers
+from tinytorch.native.encoder.dense import SIZE, Coder
+from tinytorch.native.encoder.frames import frame_of
+from tinytorch.native.encoder.layers import APART, BY_COLUMNS, BY_ROWS, STAGES
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
@@ -33,6 +35,8 @@ Array = NDArray[Any]
 
 # Rows of a block: the inner layer of so many, as wide as MiniLM's, fills most of the second cache.
 _BLOCK = 72
+# Rows up to which threads take columns of weights, not rows.
+_FEW = 64
 # How much more than its part of the work a share of whole sequences may have.
 _UNEVEN = 0.02
 # Numbers before the zeros in the array that begins with eps.
@@ -47,13 +51,21 @@ def _run(address, routine, shares, stages):
 
 
 @functools.cache
-def _compiled() -> tuple[Any, Any]:
-    size = types.int64
-    routine = c_function(layers.share_of, types.void(size, size, size))
+def _runner() -> Any:
     run: Any = jit(parallel=True)(_run)
-    run.compile((size,) * 4)
+    run.compile((types.int64,) * 4)
     run.disable_compile()
-    return run, routine
+    return run
+
+
+@functools.cache
+def _routine() -> Any:
+    return c_function(layers.share_of, types.void(*(types.int64,) * 3))
+
+
+def run_stages(frame: Array, routine: Any, shares: int, stages: int) -> None:
+    """Call routine(frame's address, share, stage): all shares of a stage, then the next stage."""
+    _runner()(address_of(frame), routine.address, shares, stages)
 
 
 @dataclass(frozen=True)
@@ -63,22 +75,33 @@ class Dense:
     weight: PackedMatrix | int8.Packed
     bias: Array
 
-    def numbers(self, kept: list[Array]) -> list[int]:
-        """Return it as compiled code takes it; what must stay in memory is added to `kept`."""
+    def panels(self) -> Array:
+        """Return the packed numbers, as bytes."""
+        if not isinstance(self.weight, PackedMatrix):
+            return self.weight.codes.reshape(-1).view(np.uint8)
+        (K, N), tile = self.weight.shape, tile_shape(np.float32)
+        size = -(-N // tile.columns) * tile.columns * K
+        flat = np.lib.stride_tricks.as_strided(self.weight.view, (size,), (4,), writeable=False)
+        return flat.view(np.uint8)
+
+    def numbers(self, panels: Array, kept: list[Array]) -> list[int]:
+        """Return it, its packed numbers at `panels`, as compiled code takes it.
+
+        What else must stay in memory is added to `kept`.
+        """
         bias = np.ascontiguousarray(self.bias, np.float32)
         weight = self.weight
         K, N = weight.shape
         kept.append(bias)
         if isinstance(weight, PackedMatrix):
-            kept.append(weight.view)
-            return [0, address_of(weight.view), K, N, address_of(bias), *[0] * (SIZE - 5)]
+            return [0, address_of(panels), K, N, address_of(bias), *[0] * (SIZE - 5)]
         columns = aligned_empty(weight.columns.shape, np.int32)
         columns[...] = weight.columns
         columns[3, :N] = bias.view(np.int32)
-        kept += [weight.codes, weight.starts, weight.kinds, columns]
+        kept += [weight.starts, weight.kinds, columns]
         w = weight.numbers
         rest = [w.starts, w.kinds, address_of(columns), w.column_bytes, w.steps]
-        return [1, w.start, K, N, address_of(bias), *rest, weight.dot.padded(K), 0]
+        return [1, address_of(panels), K, N, address_of(bias), *rest, weight.dot.padded(K), 0]
 
 
 @dataclass(frozen=True)
@@ -117,15 +140,45 @@ def takes(width: int, inner: int, heads: int) -> bool:
     return width % lanes == 0 and inner % lanes == 0 and width % heads == 0
 
 
+class Tables:
+    """What compiled code reads by address, and which therefore must stay in memory."""
+
+    def __init__(self) -> None:
+        self._kept: list[Array] = []
+
+    def hold(self, array: Array) -> int:
+        """Keep an array, float32 or int64, and return its address."""
+        kind = np.float32 if array.dtype.kind == "f" else np.int64
+        self._kept.append(np.ascontiguousarray(array, kind))
+        return address_of(self._kept[-1])
+
+    def weights(self, weights: Sequence[Dense]) -> list[int]:
+        """Return the numbers of all weights, copied into one piece of memory.
+
+        NOTE: NumPy asks for large pages for arrays of 4 MB and more. In pages of 4 KiB, as single
+        weights would lie, a pass over all of them meets ten thousand pages.
+        """
+        parts = [weight.panels() for weight in weights]
+        ends = np.cumsum([-(-part.size // 64) * 64 for part in parts])
+        whole = aligned_empty(int(ends[-1]), np.uint8)
+        self._kept.append(whole)
+        numbers = []
+        for weight, part, end in zip(weights, parts, ends.tolist(), strict=True):
+            place = whole[end - -(-part.size // 64) * 64 :][: part.size]
+            place[...] = part
+            numbers += weight.numbers(place, self._kept)
+        return numbers
+
+
 class Encoder:
     """A model as compiled code takes it."""
 
     def __init__(self, model: Model) -> None:
         """Make the tables."""
         self._model = model
-        self._kept: list[Array] = []
-        dense = [number for weight in model.weights for number in weight.numbers(self._kept)]
-        norms = [self._hold(part) for pair in model.norms for part in pair]
+        self._tables = Tables()
+        table = self._tables.weights(model.weights)
+        norms = [self._tables.hold(part) for pair in model.norms for part in pair]
         H, F, A = model.width, model.inner, model.heads
         constants = np.zeros(_ZEROS_AT + 3 * max(H, F), np.float32)
         constants[:2] = model.eps, math.log2(math.e) / math.sqrt(H // A)
@@ -137,19 +190,14 @@ class Encoder:
         self._about = {
             "layers": len(model.weights) // 4, "H": H, "A": A, "F": F,
             "activation": ACTIVATIONS[model.activation],
-            "eps": self._hold(constants),
-            "words": self._hold(model.words), "places": self._hold(model.places),
-            "dense": self._hold(np.array(dense)), "norms": self._hold(np.array(norms)),
+            "eps": self._tables.hold(constants),
+            "words": self._tables.hold(model.words), "places": self._tables.hold(model.places),
+            "dense": self._tables.hold(np.array(table)),
+            "norms": self._tables.hold(np.array(norms)),
             "block": self._block, "group": self._group, "key_block": self._keys,
-            "score": score, "tile": tile, "pack": pack, "strip": strip,
+            "multiply": dense.address(), "score": score, "tile": tile, "pack": pack, "strip": strip,
             **self._coding(),
         }  # fmt: skip
-
-    def _hold(self, array: Array) -> int:
-        """Keep an array in memory, and return its address."""
-        kind = np.float32 if array.dtype.kind == "f" else np.int64
-        self._kept.append(np.ascontiguousarray(array, kind))
-        return address_of(self._kept[-1])
 
     def _coding(self) -> dict[str, int]:
         """Return the numbers of INT8 products, and the bytes of scratch that they need."""
@@ -165,12 +213,11 @@ class Encoder:
         prepare, tile, finish = int8_routines.addresses(
             dot.name, dot.code_bytes, "float32", "float32"
         )
-        return {
-            "rows": dot.rows, "columns": dot.columns, "code_block": block,
-            "code_bytes": dot.code_bytes, "top": dot.top,
-            "prepare": prepare, "dot": tile, "finish": finish,
-            "scales_at": codes, "zeros_at": codes + numbers, "sums_at": codes + 2 * numbers,
-        }  # fmt: skip
+        places = codes, codes + numbers, codes + 2 * numbers
+        about = Coder(
+            dot.rows, dot.columns, block, dot.code_bytes, dot.top, prepare, tile, finish, *places
+        )
+        return {"coder": self._tables.hold(np.array(about))}
 
     def states(self, ids: Array, lengths: Sequence[int]) -> Array:
         """Return the hidden states (T, H) of sequences one behind the other; ids are int64."""
@@ -178,61 +225,71 @@ class Encoder:
         out = aligned_empty((T, H), np.float32)
         starts = np.concatenate([[0], np.cumsum(lengths)])
         positions = np.arange(T) - np.repeat(starts[:-1], lengths)
-        bounds, is_apart = self._bounds(starts, min(threads.get_num_threads(), T))
+        bounds, mode = self._bounds(starts, threads.get_num_threads())
         shares = len(bounds) - 1
-        room, places = self._room(int(max(lengths)), is_apart)
-        shared = 0 if is_apart else 2 * 12 * T * H
-        mixed = -(-4 * T * H // 64) * 64
-        start = _ROOM.address(shared + mixed + shares * room)
+        sizes = self._shared_sizes(T, mode)
+        shared, size = places_of(sizes)
+        own, room = places_of(self._own_sizes(int(max(lengths)), mode))
+        start = _ROOM.address(size + shares * room)
         call = {
-            **self._about, **places,
+            **self._about, **own, **{name: start + place for name, place in shared.items()},
             "ids": address_of(ids), "positions": address_of(positions),
             "starts": address_of(starts), "sequences": len(lengths),
             "bounds": address_of(bounds), "states": address_of(out),
-            "mixed": start, "joined": start + mixed,
-            "is_apart": int(is_apart), "rooms": start + mixed + shared, "room_bytes": room,
+            "mode": mode, "shares": shares, "rooms": start + size, "room_bytes": room,
         }  # fmt: skip
-        names: tuple[str, ...] = layers.Frame._fields
-        frame = np.array([call.get(name, 0) for name in names])
-        run, routine = _compiled()
-        stages = 1 if is_apart else self._about["layers"] + 1
-        run(address_of(frame), routine.address, shares, stages)
+        count = self._about["layers"]
+        stages = {APART: 1, BY_ROWS: count + 1, BY_COLUMNS: STAGES * count + 1}[mode]
+        run_stages(frame_of(layers.Frame, call), _routine(), shares, stages)
         return out
 
-    def _room(self, longest: int, is_apart: bool) -> tuple[int, dict[str, int]]:
-        """Return the bytes of a share's scratch, and where its parts begin."""
-        model, rows = self._model, self._block
-        d = model.width // model.heads
-        sizes = {
-            "y": rows * model.width,
-            "inner_at": rows * model.inner,
-            "attention_at": attention._room_size(
-                d, d, longest, self._tile, self._group, self._keys
-            ),
-            "codes_at": self._code_room // 4,
-            "joined_at": 3 * model.width * max(longest, rows) if is_apart else 0,
-        }
-        places, end = {}, 0
-        for name, size in sizes.items():
-            places[name] = end
-            end += -(-4 * size // 64) * 64
-        return end, places
+    def _shared_sizes(self, T: int, mode: int) -> dict[str, int]:
+        """Return the floats that all shares have together."""
+        H, F = self._model.width, self._model.inner
+        sizes = {"mixed": T * H}
+        if mode != APART:
+            sizes["joined"] = (2 if mode == BY_ROWS else 1) * 3 * T * H
+        if mode == BY_COLUMNS:
+            sizes |= {"y": T * H, "inner": T * F}
+        return sizes
 
-    def _bounds(self, starts: Array, shares: int) -> tuple[Array, bool]:
-        """Return where the shares' rows begin, for equal work, and whether no sequence is cut."""
+    def _own_sizes(self, longest: int, mode: int) -> dict[str, int]:
+        """Return the floats of the parts of a share's scratch."""
+        H, d, rows = self._model.width, self._model.width // self._model.heads, self._block
+        tile, group, keys = self._tile, self._group, self._keys
+        return {
+            "y_at": rows * H,
+            "inner_at": rows * self._model.inner,
+            "attention_at": attention._room_size(d, d, longest, tile, group, keys),
+            "codes_at": self._code_room // 4,
+            "joined_at": 0 if mode == BY_ROWS else 3 * H * max(longest, rows),
+        }
+
+    def _bounds(self, starts: Array, shares: int) -> tuple[Array, int]:
+        """Return where the shares' rows begin, for equal work, and how the work is cut."""
         H, F, T = self._model.width, self._model.inner, int(starts[-1])
-        row = 2 * H + F  # multiply-adds of a row's products, and of a key, in units of 2H
+        if shares > 1 and min(self._block, _FEW) >= T:
+            return np.zeros(shares + 1, np.int64), BY_COLUMNS
+        shares = min(shares, T)
         lengths = np.diff(starts)
-        work = np.concatenate([[0], np.cumsum(lengths * (row + lengths))])
+        # Multiply-adds of a row's products, and with each key, in units of 2H.
+        work = np.concatenate([[0], np.cumsum(lengths * (2 * H + F + lengths))])
         wanted = work[-1] * np.arange(shares + 1) / shares
         near = np.abs(work[:, None] - wanted).argmin(axis=0)
         apart = np.diff(work[near])
-        if len(set(near.tolist())) == shares + 1 and apart.max() <= (1 + _UNEVEN) * wanted[1]:
-            return starts[near].astype(np.int64), True
-        inside = np.interp(wanted, work, starts)
-        bounds = np.rint(inside).astype(np.int64)
-        bounds[-1] = T
-        return bounds, False
+        if apart.min() > 0 and apart.max() <= (1 + _UNEVEN) * wanted[1]:
+            return starts[near].astype(np.int64), APART
+        bounds = np.rint(np.interp(wanted, work, starts)).astype(np.int64)
+        return bounds, BY_ROWS
+
+
+def places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Return at which bytes parts of so many floats begin, each at a cache line, and the end."""
+    places, end = {}, 0
+    for name, size in sizes.items():
+        places[name] = end
+        end += -(-4 * size // 64) * 64
+    return places, end
 
 
 _ROOM = int8._Room()

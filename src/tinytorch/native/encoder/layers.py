@@ -3,8 +3,11 @@
 Rows belong to threads. All that a layer does is done to a thread's own rows, a block at a time: the
 block's inner layer, four times as wide as the states, never leaves the second cache, and a layer
 norm finds the sum that it is about there. Only attention looks at other rows. Where a share is
-whole sequences, its thread goes through all layers without waiting for any other; where a sequence
-is cut, the shares meet once a layer, when keys and values are ready.
+whole sequences, its thread goes through all layers without waiting for any other (APART); where a
+sequence is cut, the shares meet once a layer, when keys and values are ready (BY_ROWS).
+
+Few rows are another matter: then the time is that of reading the weights, so each thread reads its
+part of them, for all rows, and the shares meet after every product (BY_COLUMNS).
 
 Two things are left out that change nothing: a bias of keys adds the same to all of a query's
 scores, which softmax takes off again, and a bias of values goes through the weighted mean as it is,
@@ -21,28 +24,36 @@ from tinytorch.native.attention.entries import Plan, _room
 from tinytorch.native.attention.tiles import Cache, Hidden, Routines, attend, finish
 from tinytorch.native.codecache import jit
 from tinytorch.native.encoder.dense import (
-    Coder,
+    bias_of,
     dense_at,
-    multiply,
-    multiply_and_activate,
+    depth_of,
+    is_coded,
+    part_of,
+    width_of,
 )
+from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
 from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 
 # All of an encoder and one call of it, as numbers: addresses, and sizes in elements.
 # norms: (gain, shift) of each, the first that of the embeddings. starts: where the sequences begin,
-# and the end. bounds: where the shares' rows begin, and the end. rooms: each share's own scratch,
-# `room_bytes` of it: y, inner, attention's, codes, then queries, keys and values if `is_apart`.
+# and the end. bounds: where the shares' rows begin, and the end. y, inner: what shares leave for
+# each other BY_COLUMNS. rooms: each share's own scratch, `room_bytes` of it: a block's y and inner,
+# attention's room, codes, then queries, keys and values if APART, its own states if BY_COLUMNS.
 Frame = namedtuple(
     "Frame",
     "layers H A F activation eps words places dense norms "
-    "ids positions starts sequences bounds states joined mixed is_apart "
+    "ids positions starts sequences bounds states joined mixed y inner mode shares "
     "block group key_block score tile pack strip "
     "rooms room_bytes inner_at attention_at codes_at joined_at "
-    "rows columns code_block code_bytes top prepare dot finish scales_at zeros_at sums_at",
+    "multiply coder",
 )
+_frame_at = reader(Frame)
 QUERIES_KEYS_VALUES, PROJECTION, WIDEN, NARROW = range(4)
+APART, BY_ROWS, BY_COLUMNS = range(3)
+# The stages of a layer by columns: the four products, and attention behind the first.
+STAGES = 5
 
 
 @jit
@@ -59,26 +70,27 @@ def _norm(frame, index):
 
 
 @jit
-def _coder(frame, room):
-    own = room + frame.codes_at
-    return Coder(
-        frame.rows,
-        frame.columns,
-        frame.code_block,
-        frame.code_bytes,
-        frame.top,
-        frame.prepare,
-        frame.dot,
-        frame.finish,
-        own,
-        own + frame.scales_at,
-        own + frame.zeros_at,
-        own + frame.sums_at,
+def _multiply(frame, weight, source, rows, columns, target, activation, room):
+    """Write columns of rows @ weight to `target`, whose rows are as wide as the weight."""
+    call(
+        frame.multiply,
+        source,
+        depth_of(weight),
+        rows,
+        weight,
+        columns[0],
+        columns[1],
+        target,
+        width_of(weight),
+        activation,
+        frame.strip,
+        frame.coder,
+        room + frame.codes_at,
     )
 
 
 @jit
-def embed(frame, first, last, room):
+def embed(frame, states, first, last, room):
     """Write the normalised sum of words and places to the states of rows first … last."""
     ids, positions = longs_at(frame.ids), longs_at(frame.positions)
     y = floats_at(room)
@@ -86,19 +98,18 @@ def embed(frame, first, last, room):
     for i in range(first, last):
         place = floats_at(_row(frame.places, positions[i], frame.H))
         copy(floats_at(_row(frame.words, ids[i], frame.H)), frame.H, y)
-        out = floats_at(_row(frame.states, i, frame.H))
+        out = floats_at(_row(states, i, frame.H))
         normalise(y, place, nothing, frame.H, _norm(frame, 0), out)
 
 
 @jit
 def join(frame, layer, first, last, joined, room):
     """Write queries, keys and values of rows first … last, side by side, without their biases."""
-    dense = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
-    coder = _coder(frame, room)
+    weight = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         source, target = _row(frame.states, i, frame.H), _row(joined, i, 3 * frame.H)
-        multiply(source, frame.H, rows, dense, target, 3 * frame.H, frame.strip, coder)
+        _multiply(frame, weight, source, rows, (0, 3 * frame.H), target, -1, room)
 
 
 @jit
@@ -129,7 +140,7 @@ def _attend_head(frame, head, begin, end, first, last, joined, bias, room):
 def mix(frame, layer, first, last, joined, room):
     """Write attention's output for rows first … last, each within its sequence."""
     starts = longs_at(frame.starts)
-    bias = floats_at(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES).bias)
+    bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
     for s in range(frame.sequences):
         begin, end = starts[s], starts[s + 1]
         one, other = max(begin, first), min(end, last)
@@ -145,28 +156,26 @@ def complete(frame, layer, first, last, room):
     project = dense_at(frame.dense, 4 * layer + PROJECTION)
     widen = dense_at(frame.dense, 4 * layer + WIDEN)
     narrow = dense_at(frame.dense, 4 * layer + NARROW)
-    coder = _coder(frame, room)
     inner = room + frame.inner_at
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
-        states = _row(frame.states, i, H)
-        multiply(_row(frame.mixed, i, H), H, rows, project, room, H, frame.strip, coder)
-        _normalise_rows(frame, rows, project, room, states, 2 * layer + 1)
-        multiply_and_activate(
-            states, H, rows, widen, inner, F, frame.activation, frame.strip, coder
-        )
-        multiply(inner, F, rows, narrow, room, H, frame.strip, coder)
-        _normalise_rows(frame, rows, narrow, room, states, 2 * layer + 2)
+        states, mixed = _row(frame.states, i, H), _row(frame.mixed, i, H)
+        _multiply(frame, project, mixed, rows, (0, H), room, -1, room)
+        _normalise_rows(frame, rows, project, room, states, states, 2 * layer + 1)
+        _multiply(frame, widen, states, rows, (0, F), inner, frame.activation, room)
+        _multiply(frame, narrow, inner, rows, (0, H), room, -1, room)
+        _normalise_rows(frame, rows, narrow, room, states, states, 2 * layer + 2)
 
 
 @jit
-def _normalise_rows(frame, rows, dense, y, states, index):
-    """Make `states` the layer norm of y + states, and of the bias that floats still lack."""
-    bias = floats_at(frame.eps + 64) if dense.is_coded != 0 else floats_at(dense.bias)
+def _normalise_rows(frame, rows, weight, y, states, out, index):
+    """Write the layer norm of y + states, and of the bias that floats still lack, to `out`."""
+    bias = floats_at(frame.eps + 64) if is_coded(weight) else bias_of(weight)
     for k in range(rows):
         row = floats_at(_row(states, k, frame.H))
         made = floats_at(_row(y, k, frame.H))
-        normalise(made, row, bias, frame.H, _norm(frame, index), row)
+        target = floats_at(_row(out, k, frame.H))
+        normalise(made, row, bias, frame.H, _norm(frame, index), target)
 
 
 @jit
@@ -185,7 +194,7 @@ def _chunk_end(frame, first, last):
 @jit
 def whole(frame, first, last, room):
     """Take rows first … last, whole sequences, through the encoder."""
-    embed(frame, first, last, room)
+    embed(frame, frame.states, first, last, room)
     for layer in range(frame.layers):
         i = first
         while i < last:
@@ -206,7 +215,7 @@ def stage(frame, number, first, last, room):
     """
     size = 12 * longs_at(frame.starts)[frame.sequences] * frame.H
     if number == 0:
-        embed(frame, first, last, room)
+        embed(frame, frame.states, first, last, room)
     else:
         mix(frame, number - 1, first, last, frame.joined + (number - 1) % 2 * size, room)
         complete(frame, number - 1, first, last, room)
@@ -214,20 +223,70 @@ def stage(frame, number, first, last, room):
         join(frame, number, first, last, frame.joined + number % 2 * size, room)
 
 
+@jit
+def _own_norm(frame, number, rows, room):
+    """Bring a share's own states, at the end of its scratch, up to a stage by columns."""
+    layer, part = number // STAGES, number % STAGES
+    own, y = room + frame.joined_at, room
+    if part == 0 and layer == 0:
+        embed(frame, own, 0, rows, room)
+    elif part == 0:
+        narrow = dense_at(frame.dense, 4 * layer - 4 + NARROW)
+        _copy_rows(frame.y, rows * frame.H, y)
+        _normalise_rows(frame, rows, narrow, y, own, own, 2 * layer)
+    elif part == 3:
+        project = dense_at(frame.dense, 4 * layer + PROJECTION)
+        _copy_rows(frame.y, rows * frame.H, y)
+        _normalise_rows(frame, rows, project, y, own, own, 2 * layer + 1)
+    return own
+
+
+@jit
+def _copy_rows(source, count, target):
+    copy(floats_at(source), count, floats_at(target))
+
+
+@jit
+def columns(frame, number, share, rows, room):
+    """Do a share's part of a stage by columns: of a product, or of attention's heads."""
+    H = frame.H
+    layer, part = number // STAGES, number % STAGES
+    own = _own_norm(frame, number, rows, room)
+    if layer == frame.layers:
+        if share == 0:
+            _copy_rows(own, rows * H, frame.states)
+        return
+    if part == 1:
+        bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
+        first, last = share * frame.A // frame.shares, (share + 1) * frame.A // frame.shares
+        starts = longs_at(frame.starts)
+        for s in range(frame.sequences):
+            for head in range(first, last):
+                begin, end = starts[s], starts[s + 1]
+                _attend_head(frame, head, begin, end, begin, end, frame.joined, bias, room)
+        return
+    weight = dense_at(frame.dense, 4 * layer + max(part - 1, 0))
+    mine = part_of(weight, share, frame.shares)
+    source, target = own, frame.joined
+    if part == 2:
+        source, target = frame.mixed, frame.y
+    elif part == 3:
+        target = frame.inner
+    elif part == 4:
+        source, target = frame.inner, frame.y
+    activation = frame.activation if part == 3 else -1
+    _multiply(frame, weight, source, rows, mine, target, activation, room)
+
+
 def share_of(address, share, number):
     """Compute one share: a stage of it, or all of it where shares are apart."""
-    n = longs_at(address)
-    frame = Frame(
-        n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], n[12], n[13],
-        n[14], n[15], n[16], n[17], n[18], n[19], n[20], n[21], n[22], n[23], n[24], n[25],
-        n[26], n[27], n[28], n[29], n[30], n[31], n[32], n[33], n[34], n[35], n[36], n[37],
-        n[38], n[39], n[40], n[41], n[42],
-    )  # fmt: skip
+    frame = _frame_at(address)
     bounds = longs_at(frame.bounds)
     first, last = bounds[share], bounds[share + 1]
     room = frame.rooms + share * frame.room_bytes
-    if first < last:
-        if frame.is_apart != 0:
-            whole(frame, first, last, room)
-        else:
-            stage(frame, number, first, last, room)
+    if frame.mode == BY_COLUMNS:
+        columns(frame, number, share, longs_at(frame.starts)[frame.sequences], room)
+    elif first < last and frame.mode == APART:
+        whole(frame, first, last, room)
+    elif first < last:
+        stage(frame, number, first, last, room)
