@@ -206,13 +206,23 @@ def test_a_file_that_is_none_is_one_clear_line(
 # Warming up -----------------------------------------------------------------------------------
 
 
-def test_warmup_calls_each_compiled_kernel_once_a_type_and_variant() -> None:
+def test_warmup_calls_each_compiled_kernel_twice_a_type_and_variant() -> None:
     told: list[tuple[str, float]] = []
-    ran = warm.warmup(["gelu"], ["float32"], lambda name, share: told.append((name, share)))
-    rungs = [rung.name for rung in registry.ladder("gelu") if not rung.interpreted]
-    assert [name for name, _ in told] == [f"gelu/{name}" for name in rungs]
-    assert ran == len(rungs) * len(ops.get("gelu").variants)
-    assert told[0][1] == 0 and told[-1][1] < 1
+    ran = warm.warmup(["gelu", "relu"], ["float32"], lambda *state: told.append(state))
+    rungs = [r for op in ("gelu", "relu") for r in registry.ladder(op) if not r.interpreted]
+    assert told == [("gelu", 0.5), ("relu", 1.0)]
+    assert ran == sum(2 * len(ops.get(rung.op).variants) for rung in rungs)
+
+
+def test_warmup_of_single_kernels_in_other_processes() -> None:
+    told: list[str] = []
+    names = ["gelu/unfused", "relu/unfused"]
+    assert warm.warmup(names, ["float32"], lambda op, _: told.append(op), processes=2) == 6
+    assert sorted(told) == ["gelu", "relu"]
+    with pytest.raises(UnknownName, match="packed"):
+        warm.warmup(["gelu/packed"])
+    with pytest.raises(InvalidValue, match="at least 1"):
+        warm.warmup(processes=0)
 
 
 def test_contiguous_means_one_shape_too() -> None:

@@ -35,7 +35,7 @@ class Digits:
     labels: Tensor
 
 
-def load(test_share: int = 10) -> Digits:
+def load(test_share: int = 20) -> Digits:
     """Return scikit-learn's digits, every `test_share`-th one held out for the test.
 
     Raises MissingDependency without scikit-learn.

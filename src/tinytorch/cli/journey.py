@@ -20,7 +20,7 @@ from tinytorch.measure.report import Section, Table, table_of, write_png
 from tinytorch.measure.units import bytes_text, interval_text, percent_text, ratio_text
 
 LADDERS = ("matmul", "gelu")
-RUNG_SECONDS = 0.8
+RUNG_SECONDS = 0.6
 
 
 def _machine(story: Story, update: Update) -> None:

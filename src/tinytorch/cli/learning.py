@@ -12,10 +12,12 @@ from tinytorch.cli import embed, training
 from tinytorch.cli.console import Update, sparkline
 from tinytorch.cli.story import Story
 from tinytorch.errors import MissingDependency
+from tinytorch.kernels import warm
 from tinytorch.measure import charts
 from tinytorch.measure.clock import Effort, measure
 from tinytorch.measure.report import Section, table_of
 from tinytorch.measure.units import interval_text, percent_text
+from tinytorch.native import threads
 
 NAIVE_SECONDS = 2.0
 
@@ -57,9 +59,17 @@ def networks(story: Story, update: Update) -> None:
         for network in training.NETWORKS
         for backend in ("naive", "numpy", "auto")
     ]
+    warm.warmup(
+        training.kernels(),
+        ("float32",),
+        lambda op, done: update(f"compiling, once: {op}", done / 2),
+        processes=threads.usable_cpus(),
+    )
     found = []
     for i, (network, backend, seconds) in enumerate(asked):
-        show = _drawn_as_it_goes(update, f"{network} under {backend}", i, len(asked))
+        show = _drawn_as_it_goes(
+            update, f"{network} under {backend}", i + len(asked), 2 * len(asked)
+        )
         found.append(training.train_digits(network, backend, show, seconds))
     rows = [
         {
@@ -76,7 +86,7 @@ def networks(story: Story, update: Update) -> None:
     ]
     notes = [
         f"naive is given {NAIVE_SECONDS:.0f} s, and then stopped: its steps are too slow for all",
-        "auto's seconds hold the loading of its compiled code, or its compilation in a first run",
+        "auto's seconds hold the loading of its compiled code",
     ]
     text = (
         "Training now: forward, loss, backward and Adam's update, on nine tenths of the digits; "

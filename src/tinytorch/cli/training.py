@@ -14,6 +14,7 @@ import numpy as np
 
 import tinytorch
 from tinytorch import data as read
+from tinytorch.backends.auto import UNTUNED_ORDER
 from tinytorch.core.activations import ReLU
 from tinytorch.core.convolutions import Conv2d, MaxPool2d
 from tinytorch.core.dataloader import DataLoader, TensorDataset
@@ -25,6 +26,7 @@ from tinytorch.core.tensor import Tensor
 from tinytorch.core.tokenization import CharTokenizer
 from tinytorch.core.training import CosineSchedule, Trainer, clip_grad_norm
 from tinytorch.core.transformers import GPT
+from tinytorch.kernels import registry
 
 BATCH = 32
 GPT_STEPS, GPT_BATCH = 300, 16
@@ -32,7 +34,35 @@ EPOCHS = {"MLP": 12, "CNN": 8}
 TEXT_BYTES = 500_000
 LENGTH = 64
 
+# What training dispatches: their kernels are compiled before it begins.
+_OPS = (
+    "linear",
+    "attention_and_logs",
+    "attention_gradient",
+    "conv2d",
+    "conv2d_input_gradient",
+    "conv2d_weight_gradient",
+    "max_pool2d",
+    "max_pool2d_gradient",
+    "layer_norm",
+    "layer_norm_gradient",
+    "cross_entropy",
+    "cross_entropy_gradient",
+    "gelu",
+    "gelu_gradient",
+    "adam",
+    "relu",
+)
+
 OnStep = Callable[[int, list[float]], object]
+
+
+def kernels() -> list[str]:
+    """Return the kernels that training runs under an untuned `auto`, each as "op/rung"."""
+    return [
+        f"{op}/{next(rung for rung in UNTUNED_ORDER if rung in registry.rung_names(op))}"
+        for op in _OPS
+    ]
 
 
 def mlp() -> Sequential:

@@ -9,20 +9,29 @@ import click
 from tinytorch.cli.console import progress, say
 from tinytorch.kernels import warm
 from tinytorch.measure.units import seconds_text
-from tinytorch.native import codecache
+from tinytorch.native import codecache, threads
 
 
 @click.command()
 @click.argument("op", nargs=-1)
-def warmup(op: tuple[str, ...]) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    help="How many compile at once.  [default: one a core]",
+)
+def warmup(op: tuple[str, ...], processes: int | None) -> None:
     """Compile all kernels, or those of OP, and keep them.
 
+    OP is an op, or one kernel of it.
+
     \b
-    Example: tito warmup matmul gelu
+    Example: tito warmup matmul/packed gelu
     """
     start = time.perf_counter()
     with progress("compiling") as update:
-        ran = warm.warmup(op or None, on_kernel=update)
+        ran = warm.warmup(
+            op or None, on_kernel=update, processes=processes or threads.usable_cpus()
+        )
     kept = codecache.folder()
     where = f"kept in {kept}" if kept else "not kept: the cache folder can't be written"
-    say(f"{ran} kernels ready in {seconds_text(time.perf_counter() - start)}; {where}")
+    say(f"{ran} calls of kernels ready in {seconds_text(time.perf_counter() - start)}; {where}")

@@ -1,33 +1,91 @@
-"""Compile every kernel beforehand, so that no user waits for it."""
+"""Compile kernels before they are needed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 
 from tinytorch import ops
+from tinytorch.errors import InvalidValue
 from tinytorch.kernels import registry
+from tinytorch.kernels.registry import Kernel
+from tinytorch.ops.spec import Op, Size
 
 
 def warmup(
     names: Sequence[str] | None = None,
     dtypes: Sequence[str] | None = None,
     on_kernel: Callable[[str, float], None] | None = None,
+    processes: int = 1,
 ) -> int:
-    """Call every compiled kernel of the named ops (default: all) once, and return how many ran.
+    """Call every compiled kernel of the named ops (default: all), and return how many calls ran.
 
-    What is compiled is kept on disk, so other processes load it in milliseconds.
+    A name may also be that of one kernel, as "matmul/packed". Each is called on its smallest input
+    and on one that is worth sharing among threads. What is compiled is kept on disk, so other
+    processes load it in milliseconds. With `processes` above 1 it is compiled by as many others: as
+    always with Python's multiprocessing, a script then needs `if __name__ == "__main__":`.
+    Raises UnknownName for a name that is not there, InvalidValue for less than one process.
     """
-    chosen = [ops.get(name) for name in (names or ops.names())]
-    rungs = [r for op in chosen for r in registry.ladder(op.name) if not r.interpreted]
+    if processes < 1:
+        raise InvalidValue(f"processes must be at least 1, got {processes}")
+    families = _families(names or ops.names())
+    if processes == 1:
+        calls = map(_call_all, families, [dtypes] * len(families))
+        return _counted(families, calls, on_kernel)
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        futures = [pool.submit(_call_all, family, dtypes) for family in families]
+        return _counted(families, (f.result() for f in as_completed(futures)), on_kernel)
+
+
+def _counted(
+    families: list[list[str]],
+    calls: Iterator[tuple[str, int]],
+    on_kernel: Callable[[str, float], None] | None,
+) -> int:
     ran = 0
-    for i, rung in enumerate(rungs):
+    for i, (family, count) in enumerate(calls, 1):
+        ran += count
         if on_kernel:
-            on_kernel(f"{rung.op}/{rung.name}", i / len(rungs))
-        op = ops.get(rung.op)
-        for dtype in set(op.dtypes) & set(dtypes or op.dtypes):
-            for params in op.variants:
-                arrays = op.inputs(op.size("one").shapes, dtype)
+            on_kernel(family, i / len(families))
+    return ran
+
+
+def _families(names: Sequence[str]) -> list[list[str]]:
+    """Return kernels by family, those with most to compile first.
+
+    Ops whose names begin alike (conv2d, conv2d_input_gradient) share code, which two processes
+    would both compile.
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        op, _, rung = name.partition("/")
+        kernels = [registry.get(op, rung)] if rung else registry.ladder(ops.get(op).name)
+        chosen = [f"{k.op}/{k.name}" for k in kernels if not k.interpreted]
+        found.setdefault(op.split("_")[0], []).extend(chosen)
+    heavy = ("linear", "attention", "conv2d")
+    order = sorted(found, key=lambda family: (family not in heavy, family))
+    return [found[family] for family in order if found[family]]
+
+
+def _call_all(kernels: list[str], dtypes: Sequence[str] | None) -> tuple[str, int]:
+    """Call some kernels, and return the op of the first one and how many calls ran."""
+    ran = sum(_call(registry.get(*name.split("/")), dtypes) for name in kernels)
+    return kernels[0].partition("/")[0], ran
+
+
+def _call(rung: Kernel, dtypes: Sequence[str] | None) -> int:
+    op, ran = ops.get(rung.op), 0
+    for dtype in set(op.dtypes) & set(dtypes or op.dtypes):
+        for params in op.variants:
+            for size in {op.size("one"), _largest(op)}:
+                arrays = op.inputs(size.shapes, dtype)
                 if rung.refuses(arrays) is None:
                     rung.function(*arrays, **params)
                     ran += 1
     return ran
+
+
+def _largest(op: Op) -> Size:
+    return max(op.sizes, key=lambda size: sum(math.prod(shape) for shape in size.shapes))
