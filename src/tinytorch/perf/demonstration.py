@@ -1,4 +1,4 @@
-"""The ladders of matmul and gelu as one short table, printed and returned as data."""
+"""The ladders of what a transformer runs as one short table, printed and returned as data."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from typing import Any
 from tinytorch.backends.ladders import LadderRow, run_ladder
 from tinytorch.measure.units import figures, seconds_text
 
+LADDERS = (
+    ("matmul", "512"),
+    ("gelu", "1M"),
+    ("softmax", "1024x1024"),
+    ("layer_norm", "1024x1024"),
+)
+
 
 def final_performance_test(seconds: float = 0.2) -> list[dict[str, Any]]:
-    """Run every rung of the matmul and gelu ladders; print the table, and return it as data.
+    """Run every rung of each ladder in `LADDERS`; print the table, and return it as data.
 
     `seconds` is the budget for timing one rung. Each is verified first, and runs at the size that
     its row names; a rung that failed has a reason and no time. Times are in seconds.
     """
     rows = []
-    for op, size in (("matmul", "512"), ("gelu", "1M")):
+    for op, size in LADDERS:
         rows += [_summary(op, row) for row in run_ladder(op, size=size, seconds=seconds).rows]
     _show(rows)
     return rows
@@ -41,9 +48,9 @@ def _summary(op: str, row: LadderRow) -> dict[str, Any]:
 
 
 def _show(rows: list[dict[str, Any]]) -> None:
-    print(f"{'op':8}{'kernel':12}{'size':>6}{'time':>12}{'GFLOP/s':>10}  speed-up over naive")
+    print(f"{'op':12}{'kernel':12}{'size':>11}{'time':>12}{'GFLOP/s':>10}  speed-up over naive")
     for row in rows:
-        start = f"{row['op']:8}{row['kernel']:12}{row['size']:>6}"
+        start = f"{row['op']:12}{row['kernel']:12}{row['size']:>11}"
         if row["median_seconds"] is None:
             print(f"{start}  not timed: {row['reason']}")
             continue
