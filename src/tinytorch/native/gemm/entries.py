@@ -1,6 +1,6 @@
-"""The compiled functions that Python calls: one small product, and everything else.
+"""The compiled product that Python calls for whatever is not small (`small.py`).
 
-Each is compiled for one data type and for arrays of any strides, once, and then told to compile no
+It is compiled for one data type and for arrays of any strides, once, and then told to compile no
 more: an array of any layout, writable or not, is taken as it is, and no mixture of layouts costs
 another compilation.
 """
@@ -11,25 +11,13 @@ import functools
 from typing import Any
 
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.blocked import (
-    DIRECT_DEPTH,
-    IN_PLACE,
-    Plan,
-    Update,
-    View,
-    multiply,
-    multiply_in_place,
-)
+from tinytorch.native.gemm.blocked import Plan, Update, View, multiply, multiply_in_place
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import address, ask_for, ask_to_write, at, data, elements, types
+from tinytorch.native.gemm.pointers import ask_for, ask_to_write, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
-# Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
-SMALL = 1 << 20
-# What the small product answers.
-FITS, DONE = 1, 2
 # The bytes of a small product's matrices up to which the next one's are asked for beforehand.
 _ASKED_FOR = 16 << 10
 
@@ -39,54 +27,6 @@ def view_of(array, offset):
     """Return a 2-D array's matrix `offset` elements on, as the blocked loops take it."""
     start = at(data(array), offset)
     return View(start, elements(array, array.strides[0]), elements(array, array.strides[1]))
-
-
-@jit
-def _extent(array):
-    """Return the first byte of a 2-D array, and the one behind its last."""
-    first = last = address(array)
-    for axis in range(2):
-        span = (array.shape[axis] - 1) * array.strides[axis]
-        first += min(span, 0)
-        last += max(span, 0)
-    return first, last + array.itemsize
-
-
-@jit
-def _overlap(one, other):
-    a, b = _extent(one), _extent(other)
-    return a[0] < b[1] and b[0] < a[1]
-
-
-def _small(addresses, a, b, c):
-    """Write c = a @ b and return DONE; or do nothing: FITS where it is large, 0 if it can't be."""
-    M, K = a.shape
-    N = b.shape[1]
-    if not (b.shape[0] == K and c.shape[0] == M and c.shape[1] == N and M * N * K > 0):
-        return 0
-    if _overlap(a, c) or _overlap(b, c):
-        return 0
-    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
-    if not (rows_lie_ready and M * N * K <= SMALL and K <= DIRECT_DEPTH):
-        return FITS
-    one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
-    if N % LANES(one) == 0:
-        multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[2])
-        return DONE
-    nowhere = data(c)
-    plan = Plan(M, K, N, False, IN_PLACE, nowhere, nowhere)
-    finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
-    update = Update(one, zero, finish)
-    multiply(
-        view_of(a, 0),
-        view_of(b, 0),
-        view_of(c, 0),
-        (M, N, K),
-        plan,
-        update,
-        Routines(addresses[0], addresses[1], addresses[2]),
-    )
-    return DONE
 
 
 @jit
@@ -206,18 +146,6 @@ def _compiled(function: Any, signature: tuple[Any, ...], *, parallel: bool) -> A
 
 def _array(kind: Any, rank: int, layout: str = "A", *, readonly: bool = True) -> Any:
     return types.Array(kind, rank, layout, readonly=readonly)
-
-
-@functools.cache
-def small(dtype: str) -> Any:
-    """Return the compiled small product for 'float32' or 'float64': (a, b, c) -> bool."""
-    kind = getattr(types, dtype)
-    operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
-    return _compiled(
-        _small,
-        (_array(types.int64, 1, "C", readonly=False), operand, operand, output),
-        parallel=False,
-    )
 
 
 @functools.cache

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
-from tinytorch.native.gemm.entries import DONE, FITS
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
 from tinytorch.native.gemm.prepacked import PackedMatrix
+from tinytorch.native.gemm.small import CANNOT, DONE, FITS, small
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ class Extras:
 
 PLAIN = Extras()
 
-__all__ = ["DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
+__all__ = ["CANNOT", "DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
 
 
 class _Room(threading.local):
@@ -80,12 +80,7 @@ class _Compiled:
     no_bias: Array
     no_residual: Array
 
-    # NOTE: each is loaded when it is first called: a process that needs one waits for no other.
-    @functools.cached_property
-    def small(self) -> Any:
-        """The product of small matrices."""
-        return entries.small(self.name)
-
+    # NOTE: loaded when it is first called: a process of small products doesn't wait for it.
     @functools.cached_property
     def shared(self) -> Any:
         """The general product."""
@@ -100,21 +95,19 @@ def _compiled(char: str) -> _Compiled:
     return _Compiled(dtype.name, addresses, np.empty(0, dtype), np.empty((0, 0), dtype))
 
 
-class _Small(dict[str, Callable[[Array, Array, Array], int]]):
+class _Small(dict[str, Callable[..., int]]):
     """The small products by the letter of their dtype, compiled when one is first asked for."""
 
-    def __missing__(self, char: str) -> Callable[[Array, Array, Array], int]:
+    def __missing__(self, char: str) -> Callable[..., int]:
         if char not in "fd":
             raise KeyError(char)
-        compiled = _compiled(char)
-        self[char] = functools.partial(compiled.small, compiled.addresses)
+        self[char] = small(np.dtype(char).name)
         return self[char]
 
 
 # `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns DONE, or
 # does nothing and returns FITS, where shapes and memory are in order but the product is not small,
-# or 0, where something is in the way.
-# Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
+# or 0, where something is in the way; or KeyError for a dtype that there is no product of.
 SMALL = _Small()
 
 
