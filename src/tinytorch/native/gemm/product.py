@@ -76,7 +76,7 @@ class _Compiled:
     """What is compiled for one data type, and what stands for an absent bias and residual."""
 
     name: str
-    addresses: Array
+    addresses: tuple[int, int, int]
     no_bias: Array
     no_residual: Array
 
@@ -91,7 +91,7 @@ class _Compiled:
 def _compiled(char: str) -> _Compiled:
     # NOTE: by the dtype's letter, for NumPy takes two microseconds to spell out its name.
     dtype = np.dtype(char)
-    addresses = np.array(routines.addresses(dtype.name))
+    addresses = routines.addresses(dtype.name)
     return _Compiled(dtype.name, addresses, np.empty(0, dtype), np.empty((0, 0), dtype))
 
 
@@ -137,6 +137,7 @@ def multiply(
         (a.shape, a.strides, b.shape, b.strides, out.shape, out.strides),
         None if residual is None else (residual.shape, residual.strides),
         is_packed,
+        extras.activation,
         out.dtype.char,
         caches,
         threads.get_num_threads(),
@@ -148,12 +149,9 @@ def multiply(
         _first(out),
         compiled.no_bias if bias is None else np.ascontiguousarray(bias),
         compiled.no_residual if residual is None else _first(residual),
-        call.offsets,
-        (extras.alpha, extras.beta),
-        ACTIVATIONS[extras.activation],
-        call.blocks,
-        call.grid,
-        compiled.addresses,
+        call.numbers,
+        extras.alpha,
+        extras.beta,
         _ROOM.rows(call.shares, call.room, out.dtype),
     )
 
@@ -212,12 +210,13 @@ def _offsets(batch: tuple[int, ...], item: int, lies: list[_Lie]) -> Array:
 
 @dataclass(frozen=True)
 class _Call:
-    """How products of one kind are called: a share packs into `room` elements."""
+    """How products of one kind are called: `numbers` as compiled code takes them.
+
+    Each of the `shares` packs into `room` elements.
+    """
 
     compiled: _Compiled
-    offsets: Array
-    blocks: tuple[int, int, int, int, int, int]
-    grid: tuple[int, int]
+    numbers: NDArray[np.int64]
     shares: int
     room: int
 
@@ -229,6 +228,7 @@ def _call(
     lies: tuple[tuple[int, ...], ...],
     residual: _Lie | None,
     is_packed: bool,
+    activation: str,
     char: str,
     caches: CacheBytes,
     count: int,
@@ -248,4 +248,5 @@ def _call(
         shares = 1
     elif batch < count:
         grid = grid_for(sizes, count, tile_shape(compiled.name))
-    return _Call(compiled, offsets, blocks.numbers(b_place), grid, shares, room)
+    known = (*blocks.numbers(b_place), *grid, ACTIVATIONS[activation], *compiled.addresses, batch)
+    return _Call(compiled, np.concatenate([known, offsets.ravel()]), shares, room)
