@@ -10,21 +10,22 @@ is the generated code: seconds to compile, once.
 from tinytorch.kernels.gemm import cache_bytes, into
 from tinytorch.kernels.outputs import aligned_empty, destination
 from tinytorch.kernels.registry import kernel
-from tinytorch.native.gemm.product import FITS, SMALL, multiply
+from tinytorch.native.gemm.product import CANNOT, FITS, SMALL, multiply
 
 
 @kernel("matmul", above="parallel", reuses_out=True)
 def packed(a, b, out=None):
     # NOTE: a product of 16 x 16 takes 70 ns; each check or look-up in Python costs about that, so
     # what is small is checked in compiled code, and what that refuses is looked at again below.
-    if a.ndim == 2 == b.ndim:
-        target = aligned_empty((a.shape[0], b.shape[1]), a.dtype) if out is None else out
-        try:
-            answer = SMALL[a.dtype.char](a, b, target)
-        except (KeyError, TypeError, ValueError):
-            answer = 0
-        if answer == FITS:
-            multiply(a, b, target, cache_bytes())
-        if answer:
-            return target
+    target = out
+    if out is None and a.ndim == 2 == b.ndim:
+        target = aligned_empty((a.shape[0], b.shape[1]), a.dtype)
+    try:
+        answer = SMALL[a.dtype.char](a, b, target)
+    except KeyError:
+        answer = CANNOT
+    if answer == FITS:
+        multiply(a, b, target, cache_bytes())
+    if answer:
+        return target
     return into(destination("matmul", (a, b), out), a, b)

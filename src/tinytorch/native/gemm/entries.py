@@ -1,6 +1,6 @@
-"""The compiled functions that Python calls: one small product, and everything else.
+"""The compiled product that Python calls for whatever is not small (`small.py`).
 
-Each is compiled for one data type and for arrays of any strides, once, and then told to compile no
+It is compiled for one data type and for arrays of any strides, once, and then told to compile no
 more: an array of any layout, writable or not, is taken as it is, and no mixture of layouts costs
 another compilation.
 """
@@ -11,25 +11,17 @@ import functools
 from typing import Any
 
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.blocked import (
-    DIRECT_DEPTH,
-    IN_PLACE,
-    Plan,
-    Update,
-    View,
-    multiply,
-    multiply_in_place,
-)
+from tinytorch.native.gemm.blocked import Plan, Update, View, multiply, multiply_in_place
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import address, ask_for, ask_to_write, at, data, elements, types
+from tinytorch.native.gemm.pointers import ask_for, ask_to_write, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
 from tinytorch.native.simd import like
 
-# Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
-SMALL = 1 << 20
-# What the small product answers.
-FITS, DONE = 1, 2
+# Where the numbers of a call hold the blocks (see `Blocks.numbers`), into how many rows and columns
+# of shares a product is cut, the activation, the addresses of the routines, the size of the batch,
+# and last, for a, b, c and the residual, the elements from the first matrix to each of the batch.
+BLOCKS, GRID, ACTIVATION, ROUTINES, BATCH, OFFSETS = 0, 6, 8, 9, 12, 13
 # The bytes of a small product's matrices up to which the next one's are asked for beforehand.
 _ASKED_FOR = 16 << 10
 
@@ -42,80 +34,45 @@ def view_of(array, offset):
 
 
 @jit
-def _extent(array):
-    """Return the first byte of a 2-D array, and the one behind its last."""
-    first = last = address(array)
-    for axis in range(2):
-        span = (array.shape[axis] - 1) * array.strides[axis]
-        first += min(span, 0)
-        last += max(span, 0)
-    return first, last + array.itemsize
+def _offset(numbers, operand, unit):
+    return numbers[OFFSETS + operand * numbers[BATCH] + unit]
 
 
 @jit
-def _overlap(one, other):
-    a, b = _extent(one), _extent(other)
-    return a[0] < b[1] and b[0] < a[1]
-
-
-def _small(addresses, a, b, c):
-    """Write c = a @ b and return DONE; or do nothing: FITS where it is large, 0 if it can't be."""
-    M, K = a.shape
-    N = b.shape[1]
-    if not (b.shape[0] == K and c.shape[0] == M and c.shape[1] == N and M * N * K > 0):
-        return 0
-    if _overlap(a, c) or _overlap(b, c):
-        return 0
-    rows_lie_ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
-    if not (rows_lie_ready and M * N * K <= SMALL and K <= DIRECT_DEPTH):
-        return FITS
-    one, zero = like(c[0, 0], 1.0), like(c[0, 0], 0.0)
-    if N % LANES(one) == 0:
-        multiply_in_place(view_of(a, 0), view_of(b, 0), view_of(c, 0), (M, N, K), one, addresses[2])
-        return DONE
-    nowhere = data(c)
-    plan = Plan(M, K, N, False, IN_PLACE, nowhere, nowhere)
-    finish = Finish(nowhere, 0, nowhere, 0, 0, 0)
-    update = Update(one, zero, finish)
-    multiply(
-        view_of(a, 0),
-        view_of(b, 0),
-        view_of(c, 0),
-        (M, N, K),
-        plan,
-        update,
-        Routines(addresses[0], addresses[1], addresses[2]),
-    )
-    return DONE
-
-
-@jit
-def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, room):
+def _unit(unit, arrays, numbers, scales, room):
     """Compute one share of one product of the batch; shares begin at whole tiles."""
     a, b, c, bias, residual = arrays
-    shares = grid[0] * grid[1]
-    batch, share = unit // shares, unit % shares
-    gi, gj = share // grid[1], share % grid[1]
+    down, along = numbers[GRID], numbers[GRID + 1]
+    batch, share = unit // (down * along), unit % (down * along)
+    gi, gj = share // along, share % along
     M, K = a.shape
     N = b.shape[1]
     alpha, beta = like(c[0, 0], scales[0]), like(c[0, 0], scales[1])
     high, wide = MR(alpha), NR(alpha)
     tiles_m, tiles_n = (M + high - 1) // high, (N + wide - 1) // wide
-    i0, i1 = gi * tiles_m // grid[0] * high, min(M, (gi + 1) * tiles_m // grid[0] * high)
-    j0, j1 = gj * tiles_n // grid[1] * wide, min(N, (gj + 1) * tiles_n // grid[1] * wide)
-    a_view = view_of(a, offsets[0, batch])
-    b_view = view_of(b, offsets[1, batch])
-    c_view = view_of(c, offsets[2, batch])
-    other = view_of(residual, offsets[3, batch])
+    i0, i1 = gi * tiles_m // down * high, min(M, (gi + 1) * tiles_m // down * high)
+    j0, j1 = gj * tiles_n // along * wide, min(N, (gj + 1) * tiles_n // along * wide)
+    a_view = view_of(a, _offset(numbers, 0, batch))
+    b_view = view_of(b, _offset(numbers, 1, batch))
+    c_view = view_of(c, _offset(numbers, 2, batch))
+    other = view_of(residual, _offset(numbers, 3, batch))
     has_bias, has_residual = int(bias.size > 0), int(residual.size > 0)
     bias_start, other_start = data(bias), other.start
     if has_bias != 0:
         bias_start = at(bias_start, j0)
     if has_residual != 0:
         other_start = at(other_start, i0 * other.row + j0)
+    activation = numbers[ACTIVATION]
     finish = Finish(bias_start, has_bias, other_start, other.row, has_residual, activation)
-    rows, depth, columns, packs_a, packs_b, b_place = blocks
-    plan = Plan(rows, depth, columns, packs_a != 0, packs_b, room, at(room, b_place))
+    plan = Plan(
+        numbers[BLOCKS],
+        numbers[BLOCKS + 1],
+        numbers[BLOCKS + 2],
+        numbers[BLOCKS + 3] != 0,
+        numbers[BLOCKS + 4],
+        room,
+        at(room, numbers[BLOCKS + 5]),
+    )
     if i1 > i0 and j1 > j0:
         multiply(
             View(at(a_view.start, i0 * a_view.row), a_view.row, a_view.column),
@@ -124,23 +81,23 @@ def _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, ro
             (i1 - i0, j1 - j0, K),
             plan,
             Update(alpha, beta, finish),
-            Routines(addresses[0], addresses[1], addresses[2]),
+            Routines(numbers[ROUTINES], numbers[ROUTINES + 1], numbers[ROUTINES + 2]),
         )
 
 
 @jit
-def _is_plain(arrays, scales, activation, blocks, grid):
+def _is_plain(arrays, numbers, scales):
     """Say whether every product of the batch can be written as `multiply_in_place` does."""
     _, b, c, bias, residual = arrays
-    packed = blocks[3] + blocks[4]
-    extras = activation + bias.size + residual.size + packed
+    packed = numbers[BLOCKS + 3] + numbers[BLOCKS + 4]
+    extras = numbers[ACTIVATION] + bias.size + residual.size + packed
     ready = b.strides[1] == b.itemsize and c.strides[1] == c.itemsize
-    whole = c.shape[1] % LANES(c[0, 0]) == 0 and grid[0] * grid[1] == 1
+    whole = c.shape[1] % LANES(c[0, 0]) == 0 and numbers[GRID] * numbers[GRID + 1] == 1
     return extras == 0 and ready and whole and scales[0] == 1 and scales[1] == 0
 
 
 @jit
-def _units_in_place(first, last, arrays, offsets, strip):
+def _units_in_place(first, last, arrays, numbers):
     a, b, c, _, _ = arrays
     one = like(c[0, 0], 1.0)
     a_view, b_view, c_view = view_of(a, 0), view_of(b, 0), view_of(c, 0)
@@ -151,35 +108,39 @@ def _units_in_place(first, last, arrays, offsets, strip):
     asks = (M * K + K * N + M * N) * c.itemsize <= _ASKED_FOR
     for unit in range(first, last):
         if asks and unit + 1 < last:
-            ask_for(at(a_view.start, offsets[0, unit + 1]), M, a_view.row, K)
-            ask_for(at(b_view.start, offsets[1, unit + 1]), K, b_view.row, N)
-            ask_to_write(at(c_view.start, offsets[2, unit + 1]), M, c_view.row, N)
+            ask_for(at(a_view.start, _offset(numbers, 0, unit + 1)), M, a_view.row, K)
+            ask_for(at(b_view.start, _offset(numbers, 1, unit + 1)), K, b_view.row, N)
+            ask_to_write(at(c_view.start, _offset(numbers, 2, unit + 1)), M, c_view.row, N)
         multiply_in_place(
-            View(at(a_view.start, offsets[0, unit]), a_view.row, a_view.column),
-            View(at(b_view.start, offsets[1, unit]), b_view.row, b_view.column),
-            View(at(c_view.start, offsets[2, unit]), c_view.row, c_view.column),
+            View(at(a_view.start, _offset(numbers, 0, unit)), a_view.row, a_view.column),
+            View(at(b_view.start, _offset(numbers, 1, unit)), b_view.row, b_view.column),
+            View(at(c_view.start, _offset(numbers, 2, unit)), c_view.row, c_view.column),
             sizes,
             one,
-            strip,
+            numbers[ROUTINES + 2],
         )
 
 
 @jit
-def _units(first, last, arrays, offsets, scales, activation, blocks, grid, addresses, room):
-    if _is_plain(arrays, scales, activation, blocks, grid):
-        _units_in_place(first, last, arrays, offsets, addresses[2])
+def _units(first, last, arrays, numbers, scales, room):
+    if _is_plain(arrays, numbers, scales):
+        _units_in_place(first, last, arrays, numbers)
         return
     for unit in range(first, last):
-        _unit(unit, arrays, offsets, scales, activation, blocks, grid, addresses, data(room))
+        _unit(unit, arrays, numbers, scales, data(room))
 
 
-def _shared(a, b, c, bias, residual, offsets, scales, activation, blocks, grid, addresses, rooms):
-    """Compute every product of a batch: `grid` shares of each, dealt out to the rows of `rooms`."""
-    units = offsets.shape[1] * grid[0] * grid[1]
+def _shared(a, b, c, bias, residual, numbers, alpha, beta, rooms):
+    """Compute every product of a batch: shares of each, dealt out to the rows of `rooms`.
+
+    `numbers` hold what is known before the call, each at its place above: unpacking a dozen
+    arguments takes microseconds.
+    """
+    units = numbers[BATCH] * numbers[GRID] * numbers[GRID + 1]
     shares = rooms.shape[0]
-    arrays = (a, b, c, bias, residual)
+    arrays, scales = (a, b, c, bias, residual), (alpha, beta)
     if shares == 1:
-        _units(0, units, arrays, offsets, scales, activation, blocks, grid, addresses, rooms[0])
+        _units(0, units, arrays, numbers, scales, rooms[0])
     else:
         for share in prange(shares):
             first, last = share * units // shares, (share + 1) * units // shares
@@ -187,12 +148,8 @@ def _shared(a, b, c, bias, residual, offsets, scales, activation, blocks, grid, 
                 first,
                 last,
                 (a, b, c, bias, residual),
-                offsets,
-                scales,
-                activation,
-                blocks,
-                grid,
-                addresses,
+                numbers,
+                (alpha, beta),
                 rooms[share],
             )
 
@@ -209,18 +166,6 @@ def _array(kind: Any, rank: int, layout: str = "A", *, readonly: bool = True) ->
 
 
 @functools.cache
-def small(dtype: str) -> Any:
-    """Return the compiled small product for 'float32' or 'float64': (a, b, c) -> bool."""
-    kind = getattr(types, dtype)
-    operand, output = _array(kind, 2), _array(kind, 2, readonly=False)
-    return _compiled(
-        _small,
-        (_array(types.int64, 1, "C", readonly=False), operand, operand, output),
-        parallel=False,
-    )
-
-
-@functools.cache
 def shared(dtype: str) -> Any:
     """Return the compiled general product; see `_shared` for what it takes."""
     kind = getattr(types, dtype)
@@ -231,12 +176,9 @@ def shared(dtype: str) -> Any:
         output,
         _array(kind, 1, "C"),
         operand,
-        _array(types.int64, 2, "C"),
-        types.UniTuple(types.float64, 2),
-        types.int64,
-        types.UniTuple(types.int64, 6),
-        types.UniTuple(types.int64, 2),
         _array(types.int64, 1, "C", readonly=False),
+        types.float64,
+        types.float64,
         _array(kind, 2, "C", readonly=False),
     )
     return _compiled(_shared, signature, parallel=True)

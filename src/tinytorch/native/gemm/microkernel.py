@@ -82,16 +82,25 @@ LANES = tile_constant(lambda tile: tile.lanes)
 
 @dataclass(frozen=True)
 class _Places:
-    """Where a step of k finds A's elements: addresses that move with k, and offsets from each."""
+    """Where a step of k finds A's elements: addresses that move with k, and offsets from each.
+
+    `are_hidden`: in each step LLVM is kept from seeing that the addresses move evenly.
+    """
 
     starts: list[Any]
     offsets: list[Any]
+    are_hidden: bool = False
 
 
 def _opaque(builder: Any, value: Any) -> Any:
     """Return an integer that LLVM can't tell where it is from."""
     kind = ir.FunctionType(_INT, [_INT])
     return builder.asm(kind, "", "=r,0", [value], False)
+
+
+def _hidden(builder: Any, place: Any) -> Any:
+    """Return an address that LLVM can't tell where it is from."""
+    return builder.inttoptr(_opaque(builder, builder.ptrtoint(place, _INT)), place.type)
 
 
 def _by_strides(builder: Any, a: Any, a_row: Any, rows: int) -> _Places:
@@ -109,7 +118,7 @@ def _by_strides(builder: Any, a: Any, a_row: Any, rows: int) -> _Places:
         place = _opaque(builder, builder.add(number, apart))
         starts.append(builder.inttoptr(place, a.type))
     offsets = [_opaque(builder, builder.mul(a_row, _INT(i))) for i in range(1, min(rows, 3))]
-    return _Places(starts, [_INT(0), *offsets])
+    return _Places(starts, [_INT(0), *offsets], are_hidden=True)
 
 
 @dataclass(frozen=True)
@@ -270,16 +279,19 @@ class _Kernel:
         """Take one step of k: load a row of B, and add it to each row's sums, A's times it."""
         _, a_step, b_step = strides
         groups = len(places.starts)
-        b_here, sums = state[groups], state[groups + 1 :]
+        starts, b_here, sums = state[:groups], state[groups], state[groups + 1 :]
+        if places.are_hidden:
+            # NOTE: else LLVM keeps an address for every row, more than there are registers.
+            starts = [_hidden(builder, start) for start in starts]
         b_row = [self._load(builder, place) for place in self._row(builder, b_here)]
         added: list[Any] = []
         for i in range(self.rows):
             group, offset = divmod(i, len(places.offsets))
-            element = self._load(builder, builder.gep(state[group], [places.offsets[offset]]))
+            element = self._load(builder, builder.gep(starts[group], [places.offsets[offset]]))
             spread = self._spread(builder, element)
             for vector in b_row:
                 added.append(self._multiply_add(builder, spread, vector, sums[len(added)]))
-        moved = [builder.gep(start, [a_step]) for start in state[:groups]]
+        moved = [builder.gep(start, [a_step]) for start in starts]
         return [*moved, builder.gep(b_here, [b_step]), *added]
 
     def _store(

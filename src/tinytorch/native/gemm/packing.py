@@ -20,6 +20,8 @@ _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)
 # Steps from what is copied to what is asked for.
 _AHEAD = 16
+# Panels copied side by side: then a row far from the next is read several lines at a time.
+_BESIDE = 8
 
 
 def _vector_at(builder, address, count):
@@ -32,7 +34,7 @@ def _bytes(address):
 
 
 def _copy(builder, source, along, target, steps, shape):
-    """Copy `width` neighbours a step by vectors, the largest first, none beyond the last element.
+    """Copy `width` neighbours a step into a panel.
 
     Some steps ahead, the next lines are asked for: rows far apart are a page each, where the CPU's
     own prefetching stops.
@@ -42,15 +44,34 @@ def _copy(builder, source, along, target, steps, shape):
         here = builder.gep(source, [builder.mul(loop.index, along)])
         there = builder.gep(target, [builder.mul(loop.index, _INT(width))])
         ahead = builder.gep(here, [builder.mul(along, _INT(_AHEAD))])
-        for line in range(0, width, 64 // _bytes(source)):
-            prefetch(builder, builder.gep(ahead, [_INT(line)]))
-        done = 0
-        while done < width:
-            count = min(1 << ((width - done).bit_length() - 1), 16)
-            places = (builder.gep(place, [_INT(done)]) for place in (here, there))
-            read, write = (_vector_at(builder, place, count) for place in places)
-            builder.store(builder.load(read, align=_bytes(source)), write, align=_bytes(source))
-            done += count
+        _copy_step(builder, here, there, ahead, width)
+
+
+def _copy_beside(builder, source, along, target, steps, shape):
+    """Copy neighbours a step into `_BESIDE` panels, `width` into each."""
+    width = shape[0]
+    apart = builder.mul(steps, _INT(width))
+    with cgutils.for_range(builder, steps) as loop:
+        here = builder.gep(source, [builder.mul(loop.index, along)])
+        there = builder.gep(target, [builder.mul(loop.index, _INT(width))])
+        ahead = builder.gep(here, [builder.mul(along, _INT(_AHEAD // _BESIDE))])
+        for panel in range(_BESIDE):
+            place = builder.gep(there, [builder.mul(apart, _INT(panel))])
+            first, later = (builder.gep(one, [_INT(panel * width)]) for one in (here, ahead))
+            _copy_step(builder, first, place, later, width)
+
+
+def _copy_step(builder, here, there, ahead, width):
+    """Copy `width` neighbours by vectors, the largest first, none beyond the last element."""
+    for line in range(0, width, 64 // _bytes(here)):
+        prefetch(builder, builder.gep(ahead, [_INT(line)]))
+    done = 0
+    while done < width:
+        count = min(1 << ((width - done).bit_length() - 1), 16)
+        places = (builder.gep(place, [_INT(done)]) for place in (here, there))
+        read, write = (_vector_at(builder, place, count) for place in places)
+        builder.store(builder.load(read, align=_bytes(here)), write, align=_bytes(here))
+        done += count
 
 
 def _transposed(builder, rows):
@@ -141,6 +162,7 @@ def _for_either_width(name, emit):
     return move
 
 
+_copy_panels = _for_either_width("panels", _copy_beside)
 _copy_steps = _for_either_width("copy", _copy)
 _transpose_blocks = _for_either_width("transpose", _transpose)
 
@@ -179,6 +201,13 @@ def pack(source, across, along, count, depth, target, is_b):
     """
     wide = is_b != 0
     width = NR(source[0]) if wide else MR(source[0])
-    for first in range(0, count, width):
+    start = 0
+    if across == 1:
+        together = _BESIDE * width
+        while start + together <= count:
+            place, room = at(source, start), at(target, start * depth)
+            _copy_panels(wide, place, along, room, depth)
+            start += together
+    for first in range(start, count, width):
         place, room = at(source, first * across), at(target, first * depth)
         _pack_panel(place, across, along, min(width, count - first), depth, room, wide)

@@ -55,6 +55,43 @@ def elements(typing_context, array, size_bytes):
 
 
 @intrinsic
+def elements_of(typing_context, x, size_bytes):
+    """Return how many floats like x a multiple of their size in bytes is."""
+    if not isinstance(x, types.Float):
+        return None
+    shift = x.bitwidth.bit_length() - 4
+
+    def generate(context, builder, signature, args):
+        return builder.ashr(args[1], ir.IntType(64)(shift))
+
+    return types.int64(x, types.int64), generate
+
+
+@intrinsic
+def words(typing_context, address):
+    """Return an integer address as that of integers of 8 bytes."""
+    if not isinstance(address, types.Integer):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(types.int64), generate
+
+
+@intrinsic
+def place_of(typing_context, address, x):
+    """Return an integer address as that of floats like x."""
+    if not isinstance(address, types.Integer) or not isinstance(x, types.Float):
+        return None
+
+    def generate(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(x).as_pointer())
+
+    return types.CPointer(x)(types.int64, x), generate
+
+
+@intrinsic
 def at(typing_context, pointer, count):
     """Return the address `count` elements after `pointer`."""
     if not isinstance(pointer, types.CPointer) or not isinstance(count, types.Integer):

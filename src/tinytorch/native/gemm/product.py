@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
-from tinytorch.native.gemm.entries import DONE, FITS
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
 from tinytorch.native.gemm.prepacked import PackedMatrix
+from tinytorch.native.gemm.small import CANNOT, DONE, FITS, small
 
 Array = NDArray[Any]
 
@@ -43,7 +43,7 @@ class Extras:
 
 PLAIN = Extras()
 
-__all__ = ["DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
+__all__ = ["CANNOT", "DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
 
 
 class _Room(threading.local):
@@ -76,16 +76,11 @@ class _Compiled:
     """What is compiled for one data type, and what stands for an absent bias and residual."""
 
     name: str
-    addresses: Array
+    addresses: tuple[int, int, int]
     no_bias: Array
     no_residual: Array
 
-    # NOTE: each is loaded when it is first called: a process that needs one waits for no other.
-    @functools.cached_property
-    def small(self) -> Any:
-        """The product of small matrices."""
-        return entries.small(self.name)
-
+    # NOTE: loaded when it is first called: a process of small products doesn't wait for it.
     @functools.cached_property
     def shared(self) -> Any:
         """The general product."""
@@ -96,25 +91,23 @@ class _Compiled:
 def _compiled(char: str) -> _Compiled:
     # NOTE: by the dtype's letter, for NumPy takes two microseconds to spell out its name.
     dtype = np.dtype(char)
-    addresses = np.array(routines.addresses(dtype.name))
+    addresses = routines.addresses(dtype.name)
     return _Compiled(dtype.name, addresses, np.empty(0, dtype), np.empty((0, 0), dtype))
 
 
-class _Small(dict[str, Callable[[Array, Array, Array], int]]):
+class _Small(dict[str, Callable[..., int]]):
     """The small products by the letter of their dtype, compiled when one is first asked for."""
 
-    def __missing__(self, char: str) -> Callable[[Array, Array, Array], int]:
+    def __missing__(self, char: str) -> Callable[..., int]:
         if char not in "fd":
             raise KeyError(char)
-        compiled = _compiled(char)
-        self[char] = functools.partial(compiled.small, compiled.addresses)
+        self[char] = small(np.dtype(char).name)
         return self[char]
 
 
 # `SMALL[a.dtype.char](a, b, out)` writes out = a @ b for small 2-D operands and returns DONE, or
 # does nothing and returns FITS, where shapes and memory are in order but the product is not small,
-# or 0, where something is in the way.
-# Raises KeyError, TypeError or ValueError for what are not three arrays of one dtype.
+# or 0, where something is in the way; or KeyError for a dtype that there is no product of.
 SMALL = _Small()
 
 
@@ -144,6 +137,7 @@ def multiply(
         (a.shape, a.strides, b.shape, b.strides, out.shape, out.strides),
         None if residual is None else (residual.shape, residual.strides),
         is_packed,
+        extras.activation,
         out.dtype.char,
         caches,
         threads.get_num_threads(),
@@ -155,12 +149,9 @@ def multiply(
         _first(out),
         compiled.no_bias if bias is None else np.ascontiguousarray(bias),
         compiled.no_residual if residual is None else _first(residual),
-        call.offsets,
-        (extras.alpha, extras.beta),
-        ACTIVATIONS[extras.activation],
-        call.blocks,
-        call.grid,
-        compiled.addresses,
+        call.numbers,
+        extras.alpha,
+        extras.beta,
         _ROOM.rows(call.shares, call.room, out.dtype),
     )
 
@@ -219,12 +210,13 @@ def _offsets(batch: tuple[int, ...], item: int, lies: list[_Lie]) -> Array:
 
 @dataclass(frozen=True)
 class _Call:
-    """How products of one kind are called: a share packs into `room` elements."""
+    """How products of one kind are called: `numbers` as compiled code takes them.
+
+    Each of the `shares` packs into `room` elements.
+    """
 
     compiled: _Compiled
-    offsets: Array
-    blocks: tuple[int, int, int, int, int, int]
-    grid: tuple[int, int]
+    numbers: NDArray[np.int64]
     shares: int
     room: int
 
@@ -236,6 +228,7 @@ def _call(
     lies: tuple[tuple[int, ...], ...],
     residual: _Lie | None,
     is_packed: bool,
+    activation: str,
     char: str,
     caches: CacheBytes,
     count: int,
@@ -255,4 +248,5 @@ def _call(
         shares = 1
     elif batch < count:
         grid = grid_for(sizes, count, tile_shape(compiled.name))
-    return _Call(compiled, offsets, blocks.numbers(b_place), grid, shares, room)
+    known = (*blocks.numbers(b_place), *grid, ACTIVATIONS[activation], *compiled.addresses, batch)
+    return _Call(compiled, np.concatenate([known, offsets.ravel()]), shares, room)
