@@ -15,12 +15,12 @@ from tinytorch.ops.linear import GELU_FORMS
 @kernel("linear", above="unfused", reuses_out=True)
 def inplace(x, w, b, out=None, activation="none"):
     result = destination("linear", (x, w, b), out, activation=activation)
-    apart = any(np.may_share_memory(result, array) for array in (x, w, b))
+    apart = out is not None and any(np.may_share_memory(result, array) for array in (x, w, b))
     target = np.empty(result.shape, result.dtype) if apart else result
     np.matmul(x, w, out=target)
     target += b
     if activation == "relu":
-        np.maximum(target, 0, out=target)
+        np.maximum(target, target.dtype.type(0), out=target)
     elif activation in GELU_FORMS:
         dense = np.ascontiguousarray(target).reshape(target.shape)
         target = gelu.parallel(dense, out=target, approximate=GELU_FORMS[activation])
