@@ -36,6 +36,24 @@ def _key(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Any, ...]:
             b.strides,
             b.dtype,
         )
+    if not params and len(arrays) == 3:
+        a, b, c = arrays
+        return (
+            op,
+            get_num_threads(),
+            a.__class__,
+            a.shape,
+            a.strides,
+            a.dtype,
+            b.__class__,
+            b.shape,
+            b.strides,
+            b.dtype,
+            c.__class__,
+            c.shape,
+            c.strides,
+            c.dtype,
+        )
     described = ((a.__class__, a.shape, a.strides, a.dtype) for a in arrays)
     return (op, get_num_threads(), *described, *choices(params).items())
 

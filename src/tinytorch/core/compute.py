@@ -63,7 +63,7 @@ def unbroadcast(grad: Array, shape: Shape) -> Array:
 
 def column_sums(grad: Array) -> Array:
     """Return the sum over all axes but the last: the gradient of a bias."""
-    summed: Array = grad.reshape(-1, grad.shape[-1]).sum(axis=0)
+    summed: Array = np.add.reduce(grad.reshape(-1, grad.shape[-1]), axis=0)
     return summed
 
 
@@ -134,9 +134,23 @@ def add_rows(table: Array, numbers: Array, rows: Array) -> None:
         table[placed[starts]] += np.add.reduceat(rows[order], starts, axis=0)
 
 
+# Elements of a step that are computed at once: they stay in the second cache from pass to pass.
+_CHUNK = 1 << 15
+
+
 def sgd(p: Array, grad: Array, lr: float) -> None:
     """Take a step of gradient descent: p -= lr * grad, in place."""
-    p -= grad * p.dtype.type(lr)
+    rate = p.dtype.type(lr)
+    if p.size <= _CHUNK or not (p.flags.c_contiguous and grad.flags.c_contiguous):
+        p -= grad * rate
+        return
+    flat, slope = p.reshape(-1), grad.reshape(-1)
+    room = np.empty(_CHUNK, p.dtype)
+    for first in range(0, p.size, _CHUNK):
+        part = flat[first : first + _CHUNK]
+        moves = room[: part.size]
+        np.multiply(slope[first : first + _CHUNK], rate, out=moves)
+        np.subtract(part, moves, out=part)
 
 
 class AdamStep(NamedTuple):

@@ -195,6 +195,30 @@ def apply(rule: type[Rule], *tensors: Tensor, **params: Any) -> Tensor:
     return _result(data, node if recorded else None)
 
 
+def apply_two(rule: type[Rule], a: Tensor, b: Tensor) -> Tensor:
+    """Do what `apply` does, for a rule of two operands, written out: twice as fast."""
+    node = rule()
+    needs_a, needs_b = a.requires_grad, b.requires_grad
+    recorded = (needs_a or needs_b) and _recording.get()
+    if recorded:
+        node.edges = (
+            (a._grad_fn or a) if needs_a else None,
+            (b._grad_fn or b) if needs_b else None,
+        )
+        node.ticket = writes.ticket()
+    else:
+        node.edges = _NO_EDGES
+    data = node.forward(a._data, b._data)
+    if data.__class__ is not np.ndarray:
+        data = np.asarray(data)
+    result: Tensor = _new(_tensor())
+    result._data = data
+    result.grad = None
+    result._grad_fn = node if recorded else None
+    result.requires_grad = recorded
+    return result
+
+
 class RetainBackward(Rule):
     """Leaves the gradient that passes by in a Tensor that is no leaf."""
 

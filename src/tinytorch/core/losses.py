@@ -86,7 +86,8 @@ def _classes(targets: Any, shape: tuple[int, ...]) -> Array:
     numbers = raw.astype(np.int64, copy=False).reshape(-1)
     if raw.dtype.kind == "f" and not np.array_equal(numbers, raw.reshape(-1)):
         raise InvalidValue("CrossEntropyLoss takes whole numbers as targets, got fractions")
-    if numbers.size and not 0 <= numbers.min() <= numbers.max() < shape[-1]:
+    # NOTE: as unsigned numbers the negative ones are the largest, so that one look is enough.
+    if numbers.size and np.maximum.reduce(numbers.view(np.uint64)) >= shape[-1]:
         raise InvalidValue(
             f"CrossEntropyLoss takes targets from 0 to {shape[-1] - 1} for {shape[-1]} classes, "
             f"got {numbers.min()} to {numbers.max()}"

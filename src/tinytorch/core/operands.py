@@ -50,7 +50,7 @@ def operand(value: Any, beside: Any) -> Tensor:
 
     What is not one takes a float Tensor's dtype, and keeps its own beside integers.
     """
-    if is_tensor(value):
+    if value.__class__ is beside.__class__ or is_tensor(value):
         return value  # type: ignore[no-any-return]
     dtype = beside._data.dtype
     if value.__class__ is float or value.__class__ is int:
@@ -68,7 +68,7 @@ def binary(rule: type[Rule], a: Tensor, b: Tensor) -> Tensor:
         common = np.result_type(a._data, b._data)
         a, b = cast(a, common), cast(b, common)
     try:
-        return graph.apply(rule, a, b)
+        return graph.apply_two(rule, a, b)
     except ValueError as error:
         if isinstance(error, TinyTorchError):
             raise

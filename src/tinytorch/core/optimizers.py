@@ -57,7 +57,7 @@ class Optimizer:
         """Update every parameter that has a gradient; small ones together, as one array."""
         self.step_count += 1
         single: Iterable[int] = range(len(self.params))
-        if self._small.ready():
+        if self._joins() and self._small.ready():
             self._step_together()
             single = self._small.others
         for i in single:
@@ -70,6 +70,10 @@ class Optimizer:
                     arrays[i] = np.zeros_like(p._data)
             self._update(self._memory(i, p), _gradient(p), [arrays[i] for arrays in kept])
             writes.mark(p._data)
+
+    def _joins(self) -> bool:
+        """Say whether a call for a small parameter costs more than to gather its gradient."""
+        return True
 
     def _step_together(self) -> None:
         small = self._small
@@ -170,6 +174,9 @@ class SGD(Optimizer):
 
     def _kept(self) -> tuple[list[Array | None], ...]:
         return (self._velocity,) if self.momentum else ()
+
+    def _joins(self) -> bool:
+        return self.momentum > 0
 
     def _update(self, p: Array, grad: Array, kept: list[Any]) -> None:
         if self.weight_decay:

@@ -48,6 +48,8 @@ def checked_labels(name: str, labels: Array, classes: int) -> None:
     """Raise InvalidValue unless all labels are classes. It is a kernel's duty to ask."""
     if not labels.size:
         return
+    if labels.dtype == np.int64 and np.maximum.reduce(labels.view(np.uint64)) < classes:
+        return  # as unsigned numbers the negative ones are the largest: one look instead of two
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:
         raise InvalidValue(

@@ -142,7 +142,8 @@ class ReLUBackward(Elementwise):
 
     def backward(self, grad: Array) -> Any:
         """The gradient, where x was above 0."""
-        return np.multiply(grad, self.saved[0] > 0)
+        slope = np.greater(self.saved[0], 0).astype(grad.dtype)
+        return np.multiply(slope, grad, out=slope)
 
 
 class SigmoidBackward(Elementwise):

@@ -18,7 +18,7 @@ def log_sum_exp(x):
     return largest, np.log(np.exp(x - largest[:, None]).sum(axis=-1))
 
 
-@kernel("cross_entropy", above="unfused", reuses_out=True)
+@kernel("cross_entropy", above="unfused", reuses_out=True, worthwhile_from=1 << 12)
 def fused(logits, labels, out=None):
     out = destination("cross_entropy", (logits, labels), out)
     checked_labels("cross_entropy", labels, logits.shape[1])

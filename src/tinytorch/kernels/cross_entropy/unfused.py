@@ -18,7 +18,8 @@ def unfused(logits, labels, out=None):
     if not labels.size:
         out[...] = np.nan
         return out
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    total = np.log(np.exp(shifted).sum(axis=1))
+    with np.errstate(over="ignore"):  # a difference too large is -inf, whose exponential is 0
+        shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+    total = np.log(np.add.reduce(np.exp(shifted), axis=1))
     out[...] = (total - shifted[np.arange(labels.size), labels]).mean()
     return out

@@ -14,7 +14,7 @@ def scaled_softmax(x, scale):
     return e * (scale / e.sum(axis=-1, keepdims=True))
 
 
-@kernel("cross_entropy_gradient", above="unfused", reuses_out=True)
+@kernel("cross_entropy_gradient", above="unfused", reuses_out=True, worthwhile_from=1 << 12)
 def fused(logits, labels, out=None, scale=1.0):
     out = destination("cross_entropy_gradient", (logits, labels), out, scale=scale)
     checked_labels("cross_entropy_gradient", labels, logits.shape[1])

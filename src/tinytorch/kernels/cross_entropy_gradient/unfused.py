@@ -12,8 +12,10 @@ def unfused(logits, labels, out=None, scale=1.0):
     target = destination("cross_entropy_gradient", (logits, labels), out, scale=scale)
     checked_labels("cross_entropy_gradient", labels, logits.shape[1])
     if labels.size:
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        share = powers / powers.sum(axis=1, keepdims=True)
+        with np.errstate(over="ignore"):  # a difference too large is -inf, whose exponential is 0
+            shifted = logits - np.maximum.reduce(logits, axis=1, keepdims=True)
+        share = np.exp(shifted)
+        share /= np.add.reduce(share, axis=1, keepdims=True)
         share[np.arange(labels.size), labels] -= 1
         np.multiply(share, logits.dtype.type(scale / labels.size), out=target)
     return target

@@ -33,9 +33,13 @@ def fused(x, gain, dy, out=None, eps=EPS):
         return outputs
     width = x.shape[-1]
     rows = [np.ascontiguousarray(a).reshape(-1, width) for a in (x, dy)]
-    one, products = row_gradient(*rows, np.ascontiguousarray(gain), eps)
-    bias_sum = rows[1].sum(axis=0)
-    dx[...] = one.reshape(dx.shape)
-    dgain[...] = products.sum(axis=0)
+    if out is None:  # else dx may be an input, which the walk reads several times
+        one, products = dx.reshape(rows[0].shape), np.empty(rows[0].shape, dx.dtype)
+        row_gradient(*rows, np.ascontiguousarray(gain), eps, out=(one, products))
+    else:
+        one, products = row_gradient(*rows, np.ascontiguousarray(gain), eps)
+        dx[...] = one.reshape(dx.shape)
+    bias_sum = np.add.reduce(rows[1], axis=0)
+    dgain[...] = np.add.reduce(products, axis=0)
     dbias[...] = bias_sum
     return outputs

@@ -13,6 +13,6 @@ def loop(x, out):
         out[i] = zero if v < zero else v
 
 
-@kernel("relu", above="inplace", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 14)
+@kernel("relu", above="inplace", support=CONTIGUOUS, reuses_out=True, worthwhile_from=1 << 17)
 def fused(x, out=None):
     return flat_pass("relu", loop, (x,), out)

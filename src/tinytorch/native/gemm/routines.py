@@ -58,6 +58,8 @@ def _strip(
     """
     is_finished = has_bias != 0 or has_residual != 0 or activation != 0
     reads_ahead = is_first != 0 and a_step == 1 and depth <= _SHALLOW
+    if is_finished:
+        bias = epilogue.padded(bias, has_bias, width, epilogue.bias_room(alpha))
     for i in range(0, rows, step):
         following = min(step, rows - i - step)
         if following > 0:
@@ -74,7 +76,6 @@ def _strip(
                 high,
                 vectors,
                 bias,
-                has_bias,
                 width,
                 other,
                 residual_row,
