@@ -126,6 +126,21 @@ def test_explain_shows_every_step() -> None:
     assert found.predicted_seconds is None or found.predicted_seconds > 0
 
 
+def by_their_size(x):
+    return x / np.sqrt((x * x).mean(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_inverse_of_a_root_keeps_limits(dtype: str) -> None:
+    ends = [0.0, np.inf, np.nan, np.finfo(dtype).tiny, np.finfo(dtype).max, 3e-20, 1.0]
+    x = np.ones((len(ends), 40), dtype) * np.array(ends, dtype)[:, None]
+    x[:, 7] *= -0.5
+    fused = fuse(by_their_size)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(fused(x), by_their_size(x), rtol=4 * np.finfo(dtype).eps)
+    assert "reciprocal" in str(fused.explain(x).history[-1][1])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_joining_with_one_keeps_limits(dtype: str) -> None:
     x = np.array([-np.inf, -1000, -88.5, -20, -0.0, 20, 88.5, 1000, np.inf, np.nan], dtype)

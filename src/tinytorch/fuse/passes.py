@@ -194,15 +194,15 @@ def drop_unused(graph: Graph) -> Graph:
 def know_ranges(graph: Graph) -> Graph:
     """Use what is known of values: x less its own maximum is not positive, so exp is cheaper.
 
-    The largest of a row's exponentials is then 1 and their sum at least that, so that its inverse,
-    once a row, may stand for a division of each element.
+    The largest of a row's exponentials is then 1 and their sum at least that, and a square root is
+    neither tiny nor huge: its inverse, once a row, may stand for a division of each element.
     """
     copier = _Copier(graph)
     for old in graph.nodes:
         node = copier.moved(old)
         if node.op == "exp" and _is_less_its_maximum(copier, node.operands[0]):
             copier.place.append(copier.like(node, "exp_nonpositive", *node.operands))
-        elif node.op == "divide" and _is_sum_of_powers(copier, node.operands[1]):
+        elif node.op == "divide" and _has_an_inverse(copier, node):
             x, by = node.operands
             inverse = copier.like(copier.nodes[by], "reciprocal", by)
             copier.place.append(copier.like(node, "multiply", x, inverse))
@@ -230,7 +230,12 @@ def _is_less_its_maximum(copier: _Copier, place: int) -> bool:
     return largest is not None and largest.operands == node.operands[:1]
 
 
-def _is_sum_of_powers(copier: _Copier, place: int) -> bool:
+def _has_an_inverse(copier: _Copier, division: Node) -> bool:
+    """Say whether one divisor serves a row, and its inverse neither overflows nor loses digits."""
+    place = division.operands[1]
+    by = copier.nodes[place]
+    if by.op == "sqrt":
+        return by.shape[-1:] == (1,) != division.shape[-1:]
     total = _row_value(copier, place, "sum")
     return total is not None and copier.nodes[total.operands[0]].op == "exp_nonpositive"
 
