@@ -32,18 +32,19 @@ from tinytorch.native.encoder.dense import (
     width_of,
 )
 from tinytorch.native.encoder.frames import reader
-from tinytorch.native.encoder.rows import copy, normalise, scaled
+from tinytorch.native.encoder.rows import add, copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
 from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 
-# All of an encoder and one call of it, as numbers: addresses, and sizes in elements.
-# norms: (gain, shift) of each, the first that of the embeddings. starts: where the sequences begin,
-# and the end. bounds: where the shares' rows begin, and the end. y, inner: what shares leave for
-# each other BY_COLUMNS. rooms: each share's own scratch, `room_bytes` of it: a block's y and inner,
-# attention's room, codes, then queries, keys and values if APART, its own states if BY_COLUMNS.
+# All of an encoder and one call of it, as numbers: addresses, and sizes in elements. parts: the
+# weights of a layer, four, and more where the last one's depth is in parts. norms: (gain, shift) of
+# each, the first that of the embeddings. starts: where the sequences begin, and the end. bounds:
+# where the shares' rows begin, and the end. y, inner: what shares leave for each other BY_COLUMNS.
+# rooms: each share's own scratch, `room_bytes` of it: a block's y and inner, attention's room,
+# codes, then queries, keys and values if APART, its own states if BY_COLUMNS.
 Frame = namedtuple(
     "Frame",
-    "layers H A F activation eps words places dense norms "
+    "layers parts H A F activation eps words places dense norms "
     "ids positions starts sequences bounds states joined mixed y inner mode shares "
     "block group key_block score tile pack strip "
     "rooms room_bytes inner_at attention_at codes_at joined_at "
@@ -71,13 +72,13 @@ def _norm(address, index):
 
 
 @jit
-def _multiply(address, weight, source, rows, columns, target, activation, room):
+def _multiply(address, weight, source, source_row, rows, columns, target, activation, room):
     """Write columns of rows @ weight to `target`, whose rows are as wide as the weight."""
     frame = _frame_at(address)
     call(
         frame.multiply,
         source,
-        depth_of(weight),
+        source_row,
         rows,
         weight,
         columns[0],
@@ -109,11 +110,11 @@ def embed(address, states, first, last, room):
 def join(address, layer, first, last, joined, room):
     """Write queries, keys and values of rows first … last, side by side, without their biases."""
     frame = _frame_at(address)
-    weight = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
+    weight = dense_at(frame.dense, frame.parts * layer + QUERIES_KEYS_VALUES)
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         source, target = _row(frame.states, i, frame.H), _row(joined, i, 3 * frame.H)
-        _multiply(address, weight, source, rows, (0, 3 * frame.H), target, -1, room)
+        _multiply(address, weight, source, frame.H, rows, (0, 3 * frame.H), target, -1, room)
 
 
 @jit
@@ -146,7 +147,7 @@ def mix(address, layer, first, last, joined, room):
     """Write attention's output for rows first … last, each within its sequence."""
     frame = _frame_at(address)
     starts = longs_at(frame.starts)
-    bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
+    bias = bias_of(dense_at(frame.dense, frame.parts * layer + QUERIES_KEYS_VALUES))
     for s in range(frame.sequences):
         begin, end = starts[s], starts[s + 1]
         one, other = max(begin, first), min(end, last)
@@ -160,18 +161,37 @@ def complete(address, layer, first, last, room):
     """Do all that comes after attention to rows first … last, block by block."""
     frame = _frame_at(address)
     H, F = frame.H, frame.F
-    project = dense_at(frame.dense, 4 * layer + PROJECTION)
-    widen = dense_at(frame.dense, 4 * layer + WIDEN)
-    narrow = dense_at(frame.dense, 4 * layer + NARROW)
+    project = dense_at(frame.dense, frame.parts * layer + PROJECTION)
+    widen = dense_at(frame.dense, frame.parts * layer + WIDEN)
+    narrow = dense_at(frame.dense, frame.parts * layer + NARROW)
     inner = room + frame.inner_at
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         states, mixed = _row(frame.states, i, H), _row(frame.mixed, i, H)
-        _multiply(address, project, mixed, rows, (0, H), room, -1, room)
+        _multiply(address, project, mixed, H, rows, (0, H), room, -1, room)
         _normalise_rows(address, rows, project, room, states, states, 2 * layer + 1)
-        _multiply(address, widen, states, rows, (0, F), inner, frame.activation, room)
-        _multiply(address, narrow, inner, rows, (0, H), room, -1, room)
+        _multiply(address, widen, states, H, rows, (0, F), inner, frame.activation, room)
+        _narrow(address, layer, inner, rows, (0, H), room, rows * H, room)
+        _add_up(address, room, rows * H)
         _normalise_rows(address, rows, narrow, room, states, states, 2 * layer + 2)
+
+
+@jit
+def _narrow(address, layer, inner, rows, columns, target, apart, room):
+    """Write the last product, or those of its parts, `apart` floats from each other."""
+    frame = _frame_at(address)
+    for part in range(frame.parts - NARROW):
+        weight = dense_at(frame.dense, frame.parts * layer + NARROW + part)
+        source, out = inner + 4 * part * depth_of(weight), target + 4 * part * apart
+        _multiply(address, weight, source, frame.F, rows, columns, out, -1, room)
+
+
+@jit
+def _add_up(address, y, count):
+    """Add to `count` floats those of the further parts behind them."""
+    frame = _frame_at(address)
+    for part in range(1, frame.parts - NARROW):
+        add(floats_at(y + 4 * part * count), count, floats_at(y))
 
 
 @jit
@@ -243,11 +263,12 @@ def _own_norm(address, number, rows, room):
     if part == 0 and layer == 0:
         embed(address, own, 0, rows, room)
     elif part == 0:
-        narrow = dense_at(frame.dense, 4 * layer - 4 + NARROW)
-        _copy_rows(frame.y, rows * frame.H, y)
+        narrow = dense_at(frame.dense, frame.parts * (layer - 1) + NARROW)
+        _copy_rows(frame.y, (frame.parts - NARROW) * rows * frame.H, y)
+        _add_up(address, y, rows * frame.H)
         _normalise_rows(address, rows, narrow, y, own, own, 2 * layer)
     elif part == 3:
-        project = dense_at(frame.dense, 4 * layer + PROJECTION)
+        project = dense_at(frame.dense, frame.parts * layer + PROJECTION)
         _copy_rows(frame.y, rows * frame.H, y)
         _normalise_rows(address, rows, project, y, own, own, 2 * layer + 1)
     return own
@@ -270,7 +291,7 @@ def columns(address, number, share, rows, room):
             _copy_rows(own, rows * H, frame.states)
         return
     if part == 1:
-        bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
+        bias = bias_of(dense_at(frame.dense, frame.parts * layer + QUERIES_KEYS_VALUES))
         first, last = share * frame.A // frame.shares, (share + 1) * frame.A // frame.shares
         starts = longs_at(frame.starts)
         for s in range(frame.sequences):
@@ -278,17 +299,18 @@ def columns(address, number, share, rows, room):
                 begin, end = starts[s], starts[s + 1]
                 _attend_head(address, head, begin, end, begin, end, frame.joined, bias, room)
         return
-    weight = dense_at(frame.dense, 4 * layer + max(part - 1, 0))
+    weight = dense_at(frame.dense, frame.parts * layer + max(part - 1, 0))
     mine = part_of(weight, share, frame.shares)
+    if part == 4:
+        _narrow(address, layer, frame.inner, rows, mine, frame.y, rows * H, room)
+        return
     source, target = own, frame.joined
     if part == 2:
         source, target = frame.mixed, frame.y
     elif part == 3:
         target = frame.inner
-    elif part == 4:
-        source, target = frame.inner, frame.y
     activation = frame.activation if part == 3 else -1
-    _multiply(address, weight, source, rows, mine, target, activation, room)
+    _multiply(address, weight, source, H, rows, mine, target, activation, room)
 
 
 def share_of(address, share, number):
