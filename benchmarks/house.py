@@ -19,12 +19,14 @@ from collections.abc import Callable, Iterator
 import bookkeeping
 import numpy as np
 from results import Held
+from sentences import sentences
 
-from tinytorch import backends, ops
+from tinytorch import backends, hub, ops
 from tinytorch.backends import tuner
 from tinytorch.backends.auto import AUTO, AutoBackend
 from tinytorch.backends.base import ComputeBackend
 from tinytorch.backends.builtin import FixedBackend
+from tinytorch.cli.embed import installed_model
 from tinytorch.kernels import registry
 from tinytorch.kernels.outputs import aligned_empty
 from tinytorch.measure.clock import Effort, compare, race
@@ -209,6 +211,43 @@ def first_call(runs: int = 6) -> Iterator[Held]:
         yield _bar(f"a process's first call, {name}", "<= 0.7 s", interval_text(taken), held)
 
 
+def mixed_lengths() -> Iterator[Held]:
+    """An encoder on sentences of mixed length, against as many tokens in even sequences."""
+    folder = installed_model()
+    if folder is None:
+        return
+    encoder = hub.load(folder)
+    mixed = encoder.tokenizer.encode(sentences())
+    tokens = [token for sequence in mixed for token in sequence]
+    length = round(len(tokens) / len(mixed))
+    even = [tokens[i : i + length] for i in range(0, len(tokens), length)]
+    found = compare(lambda: encoder.forward(mixed), lambda: encoder.forward(even), effort=STEADY)
+    name = f"32 sentences / the same {len(tokens)} tokens in sequences of {length}"
+    yield _bar(name, "<= 1.1", ratio_text(found.ratio), found.ratio.median <= 1.1)
+
+
+_EMBED = """
+import sys
+from tinytorch import hub
+hub.load(sys.argv[1], sys.argv[2]).embed(["A sentence to begin with."])
+"""
+
+
+def encoder_start(runs: int = 5) -> Iterator[Held]:
+    """A process that starts, loads an encoder, embeds one sentence, and ends; compiled before."""
+    folder = installed_model()
+    for precision in ("float32", "int8") if folder else ():
+        command = [sys.executable, "-c", _EMBED, str(folder), precision]
+        taken = []
+        for _ in range(runs + 1):
+            start = time.perf_counter()
+            subprocess.run(command, check=True)
+            taken.append(time.perf_counter() - start)
+        found = median_interval(taken[1:])  # the first may compile
+        name = f"process to first embedding, {precision}"
+        yield _bar(name, "<= 1.5 s", interval_text(found), found.median <= 1.5)
+
+
 QUICK: tuple[Callable[[], Iterator[Held]], ...] = (
     dispatch,
     fused_gelu,
@@ -221,6 +260,8 @@ ALL: tuple[Callable[[], Iterator[Held]], ...] = (
     bookkeeping.steady_memory,
     fused_gelu,
     first_call,
+    encoder_start,
+    mixed_lengths,
     alternation,
     functools.partial(auto_is_best, "gelu"),
     functools.partial(auto_is_best, "matmul"),

@@ -13,8 +13,10 @@ from small_bert import CONFIG, tensors, write_model
 
 import tinytorch
 from tinytorch import hub
+from tinytorch.backends import use_backend
 from tinytorch.cli.embed import installed_model
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName
+from tinytorch.native import threads
 
 Array = np.ndarray[Any, Any]
 SENTENCES = ["w1 w2 w3", "w4", "w9 w8 w7 w6 w5", "w10 w11 w12", ""]
@@ -95,6 +97,40 @@ def test_a_text_does_not_depend_on_its_company(model: Path) -> None:
     together = encoder.embed(SENTENCES)
     alone = np.concatenate([encoder.embed([text]) for text in SENTENCES])
     np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize(
+    "lengths",
+    [[40], [3, 30, 7, 2], [1] * 9, [38] * 8, [40, 1, 39, 33, 40, 12, 40, 25, 5], [40, 40, 2]],
+    ids=["one", "few", "ones", "even", "uneven", "cut"],
+)
+def test_results_depend_neither_on_threads_nor_on_how_the_work_is_cut(
+    model: Path, precision: str, lengths: list[int]
+) -> None:
+    rng = np.random.default_rng(0)
+    encoder = hub.load(model, precision)
+    assert encoder._compiled is not None
+    sequences = [rng.integers(0, 60, length).tolist() for length in lengths]
+    with threads.use_threads(1):
+        wanted = np.concatenate(encoder.forward(sequences))
+    found = np.concatenate(encoder.forward(sequences))
+    np.testing.assert_array_equal(found, wanted)
+    with use_backend("numpy"):
+        by_ops = np.concatenate(encoder.forward(sequences))
+    np.testing.assert_allclose(found, by_ops, atol=1e-4 if precision == "float32" else 0.5)
+
+
+def test_uneven_channels_are_evened_out(model: Path) -> None:
+    from tinytorch.hub.coding import _factors
+
+    weight = np.random.default_rng(0).standard_normal((48, 16)).astype(np.float32)
+    largest = np.ones(48, np.float32)
+    largest[7] = 100
+    factors = _factors(largest, weight)
+    assert factors.argmax() == 7 and np.isclose(np.log(factors).mean(), 0, atol=1e-5)
+    spread = np.abs(largest / factors).max() / np.abs(largest / factors).min()
+    assert spread < 100 / 3
 
 
 def test_hidden_states_come_a_sequence_each(model: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,13 @@ from tinytorch import GPT, Tensor, ops
 from tinytorch.backends import get_backend
 from tinytorch.core.autograd import no_grad
 from tinytorch.errors import InvalidValue, ShapeError
-from tinytorch.perf.memoization import KVCache, disable_kv_cache, enable_kv_cache
+from tinytorch.perf.memoization import (
+    Growth,
+    KVCache,
+    disable_kv_cache,
+    enable_kv_cache,
+    measure_growth,
+)
 
 
 def _model(length: int = 24) -> GPT:
@@ -122,6 +130,27 @@ def test_memory_is_counted() -> None:
     assert use["cache_tensors"] == 6
     assert use["total_mb"] == pytest.approx(elements * 4 / 2**20)
     assert use["per_layer_mb"] == pytest.approx(use["total_mb"] / 3)
+
+
+def test_growth_is_fitted_and_drawn(tmp_path: Path) -> None:
+    lengths = (8, 16, 32, 64)
+    known = Growth(lengths, tuple(n * 1e-3 for n in lengths), tuple(n**2 * 1e-5 for n in lengths))
+    assert known.cached_exponent == pytest.approx(1) and known.uncached_exponent == pytest.approx(2)
+    drawn = known.plot(tmp_path / "growth.png").read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    assert "without a cache: length^2.00" in str(known.chart())
+
+
+def test_a_cache_makes_long_texts_grow_less() -> None:
+    tinytorch.manual_seed(0)
+    model = GPT(vocab_size=31, embed_dim=64, num_layers=2, num_heads=4, max_seq_len=512)
+    found = measure_growth(model, (128, 256, 511), repeats=1)
+    assert model.kv_cache is None
+    assert found.cached_exponent < found.uncached_exponent
+    assert found.cached[-1] < found.uncached[-1]
+    for lengths in ([5], [0, 5], [5, 512]):
+        with pytest.raises(InvalidValue, match="two lengths or more from 1 to 511"):
+            measure_growth(model, lengths)
 
 
 def test_what_is_no_gpt_is_refused() -> None:

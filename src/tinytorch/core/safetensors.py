@@ -8,6 +8,7 @@ among the metadata, so that a damaged one is noticed; files of others are read w
 from __future__ import annotations
 
 import json
+import mmap
 import struct
 import zlib
 from collections.abc import Mapping
@@ -84,7 +85,33 @@ def load(path: Any) -> tuple[dict[str, Array], dict[str, str]]:
         ) from error
 
 
-def _parsed(content: bytes) -> tuple[dict[str, Array], dict[str, str]]:
+def mapped(path: Any) -> tuple[dict[str, Array], mmap.mmap]:
+    """Return the arrays by name as read-only views of the file in memory, and what keeps them.
+
+    Nothing is copied or read before it is looked at; bfloat16 alone is returned as float32, copied.
+    Errors as `load`.
+    """
+    with Path(path).open("rb") as file:
+        try:
+            held = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            return _parsed(held, is_view=True)[0], held
+        except (ValueError, KeyError, TypeError, AttributeError, struct.error) as error:
+            raise DamagedFile(
+                f"{path} is damaged or no safetensors file ({error}): take another copy of it"
+            ) from error
+
+
+def _array(part: memoryview, entry: dict[str, Any], is_view: bool) -> Array:
+    if entry["dtype"] == "BF16":  # the upper half of a float32
+        wide = np.frombuffer(part, "<u2").astype(np.uint32) << 16
+        return np.asarray(wide.view(np.float32).reshape(entry["shape"]))
+    array = np.frombuffer(part, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return array.astype(array.dtype.newbyteorder("="), copy=not is_view)
+
+
+def _parsed(
+    content: bytes | mmap.mmap, is_view: bool = False
+) -> tuple[dict[str, Array], dict[str, str]]:
     (length,) = struct.unpack("<Q", content[:8])
     if length > min(_LONGEST_HEADER, len(content) - 8):
         raise ValueError(f"its header would have {length} bytes, and the file has {len(content)}")
@@ -99,8 +126,7 @@ def _parsed(content: bytes) -> tuple[dict[str, Array], dict[str, str]]:
         part = data[first:last]
         if not 0 <= first <= last or len(part) != last - first:
             raise ValueError(f"{name!r} ends at byte {last}, and there are {len(data)}")
-        array = np.frombuffer(part, _DTYPES[entry["dtype"]]).reshape(entry["shape"])
-        arrays[name] = array.astype(array.dtype.newbyteorder("="))
+        arrays[name] = _array(part, entry, is_view)
         end = max(end, last)
     if end != len(data):
         raise ValueError(f"its arrays end at byte {end}, and there are {len(data)}")

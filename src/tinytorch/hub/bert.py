@@ -110,20 +110,19 @@ class Block:
     after_network: Norm
 
     @classmethod
-    def read(cls, weights: Weights, number: int, config: Config, codes: bool) -> Block:
-        """Read layer `number`; with `codes`, all products but the first are of INT8 codes."""
+    def read(cls, weights: Weights, number: int, config: Config) -> Block:
+        """Read layer `number`."""
         name, H, F = f"encoder.layer.{number}", config.width, config.inner
         heads = [f"{name}.attention.self.{part}" for part in ("query", "key", "value")]
         project = f"{name}.attention.output.dense"
         through = weights.get(f"{project}.weight", (H, H)) @ weights.get(f"{heads[2]}.bias", (H,))
         return cls(
-            # NOTE: always float32: what queries and keys lose, softmax turns into a look elsewhere.
-            read_dense(weights, heads, H, H, codes=False),
-            read_dense(weights, [project], H, H, codes=codes),
+            read_dense(weights, heads, H, H),
+            read_dense(weights, [project], H, H),
             weights.get(f"{project}.bias", (H,)) + through,
             Norm.read(weights, f"{name}.attention.output.LayerNorm", H, config.eps),
-            read_dense(weights, [f"{name}.intermediate.dense"], H, F, codes=codes),
-            read_dense(weights, [f"{name}.output.dense"], F, H, codes=codes),
+            read_dense(weights, [f"{name}.intermediate.dense"], H, F),
+            read_dense(weights, [f"{name}.output.dense"], F, H),
             Norm.read(weights, f"{name}.output.LayerNorm", H, config.eps),
         )
 
@@ -131,18 +130,17 @@ class Block:
 class Encoder:
     """A BERT encoder: `embed(texts)`, or `forward(sequences)` for the hidden states of tokens."""
 
-    def __init__(
-        self, config: Config, weights: Weights, tokenizer: Tokenizer, codes: bool = False
-    ) -> None:
+    def __init__(self, config: Config, weights: Weights, tokenizer: Tokenizer) -> None:
         """Read every tensor; raises InvalidValue or ShapeError where one is missing or odd."""
         H = config.width
         self.config, self.tokenizer = config, tokenizer
+        self._weights = weights
         self.words = weights.get("embeddings.word_embeddings.weight", (config.vocabulary, H))
         places = weights.get("embeddings.position_embeddings.weight", (config.positions, H))
         kinds = weights.get("embeddings.token_type_embeddings.weight", (None, H))
         self.places = places + kinds[0]  # every token is of the first kind
         self.norm = Norm.read(weights, "embeddings.LayerNorm", H, config.eps)
-        self.blocks = [Block.read(weights, i, config, codes) for i in range(config.layers)]
+        self.blocks = [Block.read(weights, i, config) for i in range(config.layers)]
 
     def forward(self, sequences: Sequence[Sequence[int]]) -> list[Array]:
         """Return the last hidden states of each sequence of token ids: float32 (length, H) each.
@@ -178,30 +176,11 @@ class Encoder:
     @functools.cached_property
     def _compiled(self) -> Compiled | None:
         """Return the encoder in compiled code, or None for sizes that it doesn't take."""
-        from tinytorch.native.encoder.encoder import Dense as Layer
-        from tinytorch.native.encoder.encoder import Encoder as Compiled
-        from tinytorch.native.encoder.encoder import Model, takes
+        from tinytorch.hub.compiled import compiled
 
-        config = self.config
-        if not takes(config.width, config.inner, config.heads):
-            return None
-        norms = [self.norm, *(n for b in self.blocks for n in (b.after_attention, b.after_network))]
-        layers = []
-        for block in self.blocks:
-            dense = (block.attend, block.project, block.widen, block.narrow)
-            biases = (block.attend.bias, block.project_bias, block.widen.bias, block.narrow.bias)
-            layers += [Layer(d.pack(), bias) for d, bias in zip(dense, biases, strict=True)]
-        return Compiled(
-            Model(
-                self.words,
-                self.places,
-                [(norm.gain, norm.bias) for norm in norms],
-                layers,
-                config.heads,
-                config.activation,
-                config.eps,
-            )
-        )
+        made = compiled(self)
+        self._weights.forget()
+        return made
 
     def _states(self, ids: Array, lengths: list[int]) -> Array:
         """Return the states (T, H) of sequences that stand one behind the other."""
@@ -255,4 +234,9 @@ def load(folder: Path, config: dict[str, Any], codes: bool = False) -> Encoder:
         longest = min(longest, setting(read_json(limits), limits, "max_seq_length"))
     probe = "embeddings.word_embeddings.weight"
     weights = Weights.open(folder / "model.safetensors", ("", "bert."), probe)
-    return Encoder(checked, weights, Tokenizer(folder / "tokenizer.json", longest), codes)
+    encoder = Encoder(checked, weights, Tokenizer(folder / "tokenizer.json", longest))
+    if not codes:
+        return encoder
+    from tinytorch.hub.coding import coded
+
+    return coded(encoder)

@@ -19,7 +19,6 @@ from tinytorch.hub.folder import Array, Weights
 if TYPE_CHECKING:
     from tinytorch.kernels.quantized import PackedWeight
     from tinytorch.native.gemm.prepacked import PackedMatrix
-    from tinytorch.native.int8.product import Packed
 
 _OURS = ("auto", "native")
 
@@ -36,15 +35,11 @@ class PlainDense:
     weight: Array
     bias: Array
 
-    def pack(self) -> PackedMatrix:
-        """Return the weight as our own product takes it."""
+    @functools.cached_property
+    def _packed(self) -> PackedMatrix:
         from tinytorch.kernels.gemm import prepack
 
         return prepack(self.weight)
-
-    @functools.cached_property
-    def _packed(self) -> PackedMatrix:
-        return self.pack()
 
     def __call__(self, x: Array, activation: str = "none", residual: Array | None = None) -> Array:
         """Return the layer's output (T, N) for x (T, K) and a residual (T, N)."""
@@ -59,38 +54,35 @@ class PlainDense:
 
 @dataclass(frozen=True)
 class QuantizedDense:
-    """The same with INT8 products: weights in codes by column, activations by row."""
+    """The same with INT8 products: weights in codes by column, activations by row.
 
-    weight: PackedWeight
+    The depth may be cut into several parts, each with scales of its own for both; then there is no
+    activation. `inverse` (K,) is what activations are multiplied by before they become codes.
+    """
+
+    parts: tuple[PackedWeight, ...]
     bias: Array
-
-    def pack(self) -> Packed:
-        """Return the weight as our own product takes it."""
-        return self.weight.packed
+    inverse: Array | None = None
 
     def __call__(self, x: Array, activation: str = "none", residual: Array | None = None) -> Array:
         """Return the layer's output (T, N) for x (T, K) and a residual (T, N)."""
         from tinytorch.kernels.quantized import quantized_linear
 
-        y = quantized_linear(x, self.weight, self.bias, activation)
+        assert activation == "none" or len(self.parts) == 1
+        if self.inverse is not None:
+            x = x * self.inverse
+        cut = np.split(x, len(self.parts), axis=1)
+        y = quantized_linear(cut[0], self.parts[0], self.bias, activation)
+        for part, own in zip(self.parts[1:], cut[1:], strict=True):
+            y += quantized_linear(own, part)
         if residual is not None:
             y += residual
         return y
 
 
-def read_dense(
-    weights: Weights, names: Sequence[str], inputs: int, outputs: int, *, codes: bool
-) -> PlainDense | QuantizedDense:
-    """Read the layers `names`, stored as (N, K) and (N,), as one with their outputs side by side.
-
-    With `codes`, their weights become INT8.
-    """
+def read_dense(weights: Weights, names: Sequence[str], inputs: int, outputs: int) -> PlainDense:
+    """Read the layers `names`, stored as (N, K) and (N,), as one, their outputs side by side."""
     stored = [weights.get(f"{name}.weight", (outputs, inputs)) for name in names]
     weight = np.concatenate(stored).T if len(stored) > 1 else stored[0].T
     bias = np.concatenate([weights.get(f"{name}.bias", (outputs,)) for name in names])
-    if codes:
-        from tinytorch.kernels.quantized import prepack
-
-        # NOTE: not 7 bits, where those would be faster: short texts then lose a whole per cent.
-        return QuantizedDense(prepack(weight, activation_bits=8), bias)
     return PlainDense(weight, bias)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tinytorch.errors import InvalidValue, MissingDependency, ShapeError
+from tinytorch.core import safetensors
+from tinytorch.errors import DamagedFile, InvalidValue, MissingDependency, ShapeError
 
 Array = NDArray[Any]
 
@@ -35,15 +37,15 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a model.safetensors file, each read when it is asked for.
+    """The tensors of a model.safetensors file, read from the disk as they are looked at.
 
     `prefix` stands before the names that a model asks for: the same encoder is saved as
     `embeddings…` by itself, and as `bert.embeddings…` inside a larger model.
     """
 
     path: Path
-    file: Any
-    names: frozenset[str]
+    tensors: dict[str, Array]
+    file: mmap.mmap
     prefix: str = ""
 
     @classmethod
@@ -52,20 +54,15 @@ class Weights:
 
         Raises InvalidValue for a file that is missing, damaged or of another kind of model.
         """
-        try:
-            from safetensors import SafetensorError, safe_open
-        except ImportError as error:
-            raise MissingDependency("safetensors", f"reading {path.name}", _INSTALL) from error
         if not path.is_file():
             raise InvalidValue(f"{path.parent} has no {path.name}: download the model's weights")
         try:
-            file = safe_open(str(path), "np")
-            names = frozenset(file.keys())  # type: ignore[no-untyped-call]
-        except (SafetensorError, OSError) as error:
+            tensors, file = safetensors.mapped(path)
+        except (DamagedFile, OSError) as error:
             raise InvalidValue(f"{path} is damaged ({error}): download it again") from error
         for prefix in prefixes:
-            if prefix + probe in names:
-                return cls(path, file, names, prefix)
+            if prefix + probe in tensors:
+                return cls(path, tensors, file, prefix)
         raise InvalidValue(
             f"{path} has no tensor {probe!r}, so it is no model of the kind that config.json names"
         )
@@ -73,12 +70,13 @@ class Weights:
     def get(self, name: str, shape: tuple[int | None, ...]) -> Array:
         """Return a tensor as float32, C-contiguous; None in `shape` stands for any size.
 
-        Raises InvalidValue where it is missing, ShapeError where config.json says another shape.
+        float32 ones are read-only views of the file. Raises InvalidValue where it is missing,
+        ShapeError where config.json says another shape.
         """
         full = self.prefix + name
-        if full not in self.names:
+        if full not in self.tensors:
             raise InvalidValue(f"{self.path} lacks the tensor {full!r}: download the model again")
-        tensor = np.ascontiguousarray(self.file.get_tensor(full), np.float32)
+        tensor = np.require(self.tensors[full], np.float32, ("C", "A"))
         if len(tensor.shape) != len(shape) or any(
             wanted not in (None, size) for size, wanted in zip(tensor.shape, shape, strict=True)
         ):
@@ -86,6 +84,11 @@ class Weights:
                 f"{full} in {self.path} has shape {tensor.shape}, and config.json asks for {shape}"
             )
         return tensor
+
+    def forget(self) -> None:
+        """Give back the memory of what was read; what is looked at again is read again."""
+        if hasattr(mmap, "MADV_DONTNEED"):
+            self.file.madvise(mmap.MADV_DONTNEED)
 
 
 class Tokenizer:

@@ -108,7 +108,7 @@ def _head(config: Config, weights: Weights, words: Array) -> Array:
     """Return the weight (H, V) that makes logits: the embedding of words, unless it is another."""
     if config.is_tied:
         return np.ascontiguousarray(words.T)
-    own = Weights(weights.path, weights.file, weights.names)  # outside of the prefix
+    own = Weights(weights.path, weights.tensors, weights.file)  # outside of the prefix
     return np.ascontiguousarray(own.get("lm_head.weight", words.shape).T)
 
 

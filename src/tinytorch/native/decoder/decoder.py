@@ -25,7 +25,6 @@ from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.pointers import types
-from tinytorch.native.gemm.prepacked import pack
 from tinytorch.native.int8.addresses import address_of
 
 Array = NDArray[Any]
@@ -76,7 +75,7 @@ class Decoder:
         head[:, :V] = model.head
         weights = [*model.layers, (head, np.zeros(wide, np.float32))]
         self._tables = Tables()
-        table = self._tables.weights([Dense(pack(w), bias) for w, bias in weights])
+        table = self._tables.weights([Dense(w, bias) for w, bias in weights])
         norms = [self._tables.hold(part) for pair in model.norms for part in pair]
         d, B = H // model.heads, cache.shape[2]
         constants = np.zeros(16 + H, np.float32)

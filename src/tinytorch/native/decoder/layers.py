@@ -47,14 +47,16 @@ def _row(start, row, width):
 
 
 @jit
-def _norm(frame, index):
+def _norm(address, index):
+    frame = _frame_at(address)
     place = longs_at(frame.norms + 16 * index)
     return floats_at(place[0]), floats_at(place[1]), floats_at(frame.eps)[0]
 
 
 @jit
-def _embed(frame, room):
+def _embed(address, room):
     """Write the words' vectors to a share's own states, and return what is to be added: places."""
+    frame = _frame_at(address)
     tokens = longs_at(frame.tokens)
     for b in range(frame.B):
         source = floats_at(_row(frame.words, tokens[b], frame.H))
@@ -62,8 +64,9 @@ def _embed(frame, room):
 
 
 @jit
-def _normal(frame, number, room):
+def _normal(address, number, room):
     """Add what the last product made to a share's own states, and return where their norm is."""
+    frame = _frame_at(address)
     layer, part = number // STAGES, number % STAGES
     normal, zeros = room + frame.normal_at, floats_at(frame.eps + 64)
     bias, index = zeros, 2 * layer
@@ -72,19 +75,20 @@ def _normal(frame, number, room):
     elif layer > 0:
         bias = bias_of(dense_at(frame.dense, 4 * layer - 4 + NARROW))
     if number == 0:
-        _embed(frame, room)
+        _embed(address, room)
     for b in range(frame.B):
         row, target = floats_at(_row(room, b, frame.H)), floats_at(_row(normal, b, frame.H))
         added = floats_at(_row(frame.y, b, frame.H))
         if number == 0:
             added = floats_at(_row(frame.places, frame.position, frame.H))
-        normalise(row, added, bias, frame.H, _norm(frame, index), target)
+        normalise(row, added, bias, frame.H, _norm(address, index), target)
     return normal
 
 
 @jit
-def _attend(frame, layer, b, head, room):
+def _attend(address, layer, b, head, room):
     """Keep the new key and value of a head, and attend to all that are there."""
+    frame = _frame_at(address)
     H, d, T = frame.H, frame.H // frame.A, frame.T
     bias = at(bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)), head * d)
     made = at(floats_at(_row(frame.joined, b, 3 * H)), head * d)
@@ -106,8 +110,9 @@ def _attend(frame, layer, b, head, room):
 
 
 @jit
-def _multiply(frame, index, share, source, target, activation):
+def _multiply(address, index, share, source, target, activation):
     """Do a share's columns of a product."""
+    frame = _frame_at(address)
     weight = dense_at(frame.dense, index)
     first, last = part_of(weight, share, frame.shares)
     call(
@@ -136,16 +141,16 @@ def share_of(address, share, number):
     if part == 1:
         jobs = frame.B * frame.A
         for job in range(share * jobs // frame.shares, (share + 1) * jobs // frame.shares):
-            _attend(frame, layer, job // frame.A, job % frame.A, room)
+            _attend(address, layer, job // frame.A, job % frame.A, room)
         return
     source, target, activation = frame.mixed, frame.y, -1
     if part == 4:
         source = frame.inner
     elif part != 2:
-        source = _normal(frame, number, room)
+        source = _normal(address, number, room)
         target = frame.joined if part == 0 else frame.inner
     if layer == frame.layers:
         target = frame.logits
     if part == 3:
         activation = _GELU
-    _multiply(frame, index, share, source, target, activation)
+    _multiply(address, index, share, source, target, activation)

@@ -21,15 +21,17 @@ from tinytorch.native.int8 import blocked as int8
 from tinytorch.native.int8.addresses import floats_at, longs_at
 
 # `panels` are float32 (K, N) by panels, or codes; the bias is there in either case. For codes the
-# rest says what `int8.Weights` and `int8.Shape` do, and the columns hold the bias as well.
+# rest says what `int8.Weights` and `int8.Shape` do, and the columns hold the bias as well, where it
+# is to be added at once; `inverse` (K floats) is what rows are multiplied by first, unless it is 0.
 Dense = namedtuple(
-    "Dense", "is_coded panels K N bias starts kinds columns column_bytes steps padded unused"
+    "Dense", "is_coded panels K N bias starts kinds columns column_bytes steps padded inverse"
 )
 SIZE = len(Dense._fields)
 # What all coded weights share: their tile, their routines, and the bytes from where rows become
-# codes to where their scales, zeros and sums are.
+# codes to where their scales, zeros and sums are, and rows that were multiplied before.
 Coder = namedtuple(
-    "Coder", "rows columns block code_bytes top prepare tile finish scales_at zeros_at sums_at"
+    "Coder",
+    "rows columns block code_bytes top prepare tile finish scales_at zeros_at sums_at rows_at",
 )
 # The bytes of B's panel that are walked in one go: it stays in the first cache, beside A's rows.
 _PANEL_BYTES = 24 << 10
@@ -113,7 +115,20 @@ def _multiply_floats(a, a_row, rows, dense, columns, out, out_row, strip):
 
 
 @jit
+def _stretched(a, a_row, rows, dense, target):
+    """Write rows times what evens out their channels to `target`, one behind the other."""
+    inverse = floats_at(dense.inverse)
+    for i in range(rows):
+        source, place = floats_at(a + 4 * i * a_row), floats_at(target + 4 * i * dense.K)
+        for k in range(dense.K):
+            place[k] = source[k] * inverse[k]
+
+
+@jit
 def _multiply_codes(a, a_row, rows, dense, columns, out, out_row, activation, coder, codes):
+    if dense.inverse != 0:
+        _stretched(a, a_row, rows, dense, codes + coder.rows_at)
+        a, a_row = codes + coder.rows_at, dense.K
     int8._share(
         (0, rows),
         columns,
@@ -146,7 +161,7 @@ def _multiply(a, a_row, rows, weight, first, last, out, out_row, activation, str
     columns = (first, last)
     if dense.is_coded != 0:
         c = longs_at(about)
-        coder = Coder(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10])
+        coder = Coder(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11])
         number = max(activation, 0)
         _multiply_codes(a, a_row, rows, dense, columns, out, out_row, number, coder, codes)
         return

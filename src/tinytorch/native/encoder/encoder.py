@@ -26,7 +26,7 @@ from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.pointers import call, types
-from tinytorch.native.gemm.prepacked import PackedMatrix
+from tinytorch.native.gemm.prepacked import pack
 from tinytorch.native.int8 import product as int8
 from tinytorch.native.int8 import routines as int8_routines
 from tinytorch.native.int8.addresses import address_of
@@ -70,38 +70,48 @@ def run_stages(frame: Array, routine: Any, shares: int, stages: int) -> None:
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer: its weight, packed in floats or codes, and its bias (N,)."""
+    """A linear layer: its weight, (K, N) floats or packed codes, and its bias (N,).
 
-    weight: PackedMatrix | int8.Packed
+    For codes, `inverse` (K,) is what activations are multiplied by before they become codes, and
+    the bias is added with the product, unless it is to be kept apart.
+    """
+
+    weight: Array | int8.Packed
     bias: Array
+    inverse: Array | None = None
+    is_bias_apart: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of the packed weight."""
+        if isinstance(self.weight, int8.Packed):
+            return int(self.weight.codes.nbytes)
+        (K, N), wide = self.weight.shape, tile_shape(np.float32).columns
+        return int(4 * K * -(-N // wide) * wide)
 
     def panels(self) -> Array:
-        """Return the packed numbers, as bytes."""
-        if not isinstance(self.weight, PackedMatrix):
+        """Return the packed weight, as bytes."""
+        if isinstance(self.weight, int8.Packed):
             return self.weight.codes.reshape(-1).view(np.uint8)
-        (K, N), tile = self.weight.shape, tile_shape(np.float32)
-        size = -(-N // tile.columns) * tile.columns * K
-        flat = np.lib.stride_tricks.as_strided(self.weight.view, (size,), (4,), writeable=False)
+        view = pack(self.weight).view
+        flat = np.lib.stride_tricks.as_strided(view, (self.nbytes // 4,), (4,), writeable=False)
         return flat.view(np.uint8)
 
-    def numbers(self, panels: Array, kept: list[Array]) -> list[int]:
-        """Return it, its packed numbers at `panels`, as compiled code takes it.
-
-        What else must stay in memory is added to `kept`.
-        """
-        bias = np.ascontiguousarray(self.bias, np.float32)
-        weight = self.weight
+    def numbers(self, panels: Array, tables: Tables) -> list[int]:
+        """Return it, its packed weight at `panels`, as compiled code takes it."""
+        weight, bias = self.weight, tables.hold(self.bias)
         K, N = weight.shape
-        kept.append(bias)
-        if isinstance(weight, PackedMatrix):
-            return [0, address_of(panels), K, N, address_of(bias), *[0] * (SIZE - 5)]
+        if not isinstance(weight, int8.Packed):
+            return [0, address_of(panels), K, N, bias, *[0] * (SIZE - 5)]
         columns = aligned_empty(weight.columns.shape, np.int32)
         columns[...] = weight.columns
-        columns[3, :N] = bias.view(np.int32)
-        kept += [weight.starts, weight.kinds, columns]
+        if not self.is_bias_apart:
+            columns[3, :N] = np.ascontiguousarray(self.bias, np.float32).view(np.int32)
+        tables.keep(weight.starts, weight.kinds, columns)
+        inverse = 0 if self.inverse is None else tables.hold(self.inverse)
         w = weight.numbers
         rest = [w.starts, w.kinds, address_of(columns), w.column_bytes, w.steps]
-        return [1, address_of(panels), K, N, address_of(bias), *rest, weight.dot.padded(K), 0]
+        return [1, address_of(panels), K, N, bias, *rest, weight.dot.padded(K), inverse]
 
 
 @dataclass(frozen=True)
@@ -110,15 +120,16 @@ class Model:
 
     words (vocabulary, H) and places (positions, H) are embeddings; norms are pairs of gain and
     shift, (H,) each: the embeddings' first, then two for each layer. weights are four for each
-    layer: queries, keys and values side by side (H, 3H), of which only the queries' bias counts;
-    the projection behind attention (H, H), whose bias must hold what the values' comes to; (H, F)
-    and (F, H). They are packed, and either all but the first of each layer are codes, or none.
+    layer: queries, keys and values side by side (H, 3H), of which only the queries' bias counts,
+    and is kept apart; the projection behind attention (H, H), whose bias must hold what the values'
+    comes to; (H, F); and (F, H), or more of them, equal parts of that depth.
     """
 
     words: Array
     places: Array
     norms: Sequence[tuple[Array, Array]]
     weights: Sequence[Dense]
+    layers: int
     heads: int
     activation: str
     eps: float
@@ -131,7 +142,7 @@ class Model:
     @property
     def inner(self) -> int:
         """F."""
-        return self.weights[2].weight.shape[1]
+        return int(self.weights[2].weight.shape[1])
 
 
 def takes(width: int, inner: int, heads: int) -> bool:
@@ -152,21 +163,24 @@ class Tables:
         self._kept.append(np.ascontiguousarray(array, kind))
         return address_of(self._kept[-1])
 
+    def keep(self, *arrays: Array) -> None:
+        """Keep arrays in memory."""
+        self._kept += arrays
+
     def weights(self, weights: Sequence[Dense]) -> list[int]:
-        """Return the numbers of all weights, copied into one piece of memory.
+        """Return the numbers of all weights, packed into one piece of memory.
 
         NOTE: NumPy asks for large pages for arrays of 4 MB and more. In pages of 4 KiB, as single
         weights would lie, a pass over all of them meets ten thousand pages.
         """
-        parts = [weight.panels() for weight in weights]
-        ends = np.cumsum([-(-part.size // 64) * 64 for part in parts])
-        whole = aligned_empty(int(ends[-1]), np.uint8)
+        ends = np.cumsum([-(-weight.nbytes // 64) * 64 for weight in weights]).tolist()
+        whole = aligned_empty(ends[-1], np.uint8)
         self._kept.append(whole)
         numbers = []
-        for weight, part, end in zip(weights, parts, ends.tolist(), strict=True):
-            place = whole[end - -(-part.size // 64) * 64 :][: part.size]
-            place[...] = part
-            numbers += weight.numbers(place, self._kept)
+        for weight, start in zip(weights, [0, *ends], strict=False):
+            place = whole[start : start + weight.nbytes]
+            place[...] = weight.panels()
+            numbers += weight.numbers(place, self)
         return numbers
 
 
@@ -183,12 +197,14 @@ class Encoder:
         constants = np.zeros(_ZEROS_AT + 3 * max(H, F), np.float32)
         constants[:2] = model.eps, math.log2(math.e) / math.sqrt(H // A)
         score, (tile, pack, strip) = scores.address("float32"), routines.addresses("float32")
+        self._parts = len(model.weights) // model.layers - 3
         self._tile = tile_shape(np.float32)
         self._block = max(1, _BLOCK // self._tile.rows) * self._tile.rows
         self._group = attention.TILES * self._tile.rows
         self._keys = -(-attention.BLOCK // self._tile.columns) * self._tile.columns
         self._about = {
-            "layers": len(model.weights) // 4, "H": H, "A": A, "F": F,
+            "layers": model.layers, "parts": len(model.weights) // model.layers,
+            "H": H, "A": A, "F": F,
             "activation": ACTIVATIONS[model.activation],
             "eps": self._tables.hold(constants),
             "words": self._tables.hold(model.words), "places": self._tables.hold(model.places),
@@ -209,11 +225,13 @@ class Encoder:
         block = -(-self._block // dot.rows) * dot.rows
         widest = max(dot.padded(weight.shape[0]) for weight in coded) * dot.code_bytes
         codes, numbers = -(-block * widest // 64) * 64, -(-block * 4 // 64) * 64
-        self._code_room = codes + 2 * numbers + 4 * dot.rows * dot.columns * 4 + 64
+        sums_end = codes + 2 * numbers + -(-16 * dot.rows * dot.columns // 64) * 64
+        deepest = max(weight.shape[0] for weight in coded)
+        self._code_room = sums_end + 4 * block * deepest + 64
         prepare, tile, finish = int8_routines.addresses(
             dot.name, dot.code_bytes, "float32", "float32"
         )
-        places = codes, codes + numbers, codes + 2 * numbers
+        places = codes, codes + numbers, codes + 2 * numbers, sums_end
         about = Coder(
             dot.rows, dot.columns, block, dot.code_bytes, dot.top, prepare, tile, finish, *places
         )
@@ -250,7 +268,7 @@ class Encoder:
         if mode != APART:
             sizes["joined"] = (2 if mode == BY_ROWS else 1) * 3 * T * H
         if mode == BY_COLUMNS:
-            sizes |= {"y": T * H, "inner": T * F}
+            sizes |= {"y": self._parts * T * H, "inner": T * F}
         return sizes
 
     def _own_sizes(self, longest: int, mode: int) -> dict[str, int]:
@@ -258,7 +276,7 @@ class Encoder:
         H, d, rows = self._model.width, self._model.width // self._model.heads, self._block
         tile, group, keys = self._tile, self._group, self._keys
         return {
-            "y_at": rows * H,
+            "y_at": self._parts * rows * H,
             "inner_at": rows * self._model.inner,
             "attention_at": attention._room_size(d, d, longest, tile, group, keys),
             "codes_at": self._code_room // 4,

@@ -32,18 +32,19 @@ from tinytorch.native.encoder.dense import (
     width_of,
 )
 from tinytorch.native.encoder.frames import reader
-from tinytorch.native.encoder.rows import copy, normalise, scaled
+from tinytorch.native.encoder.rows import add, copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
 from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 
-# All of an encoder and one call of it, as numbers: addresses, and sizes in elements.
-# norms: (gain, shift) of each, the first that of the embeddings. starts: where the sequences begin,
-# and the end. bounds: where the shares' rows begin, and the end. y, inner: what shares leave for
-# each other BY_COLUMNS. rooms: each share's own scratch, `room_bytes` of it: a block's y and inner,
-# attention's room, codes, then queries, keys and values if APART, its own states if BY_COLUMNS.
+# All of an encoder and one call of it, as numbers: addresses, and sizes in elements. parts: the
+# weights of a layer, four, and more where the last one's depth is in parts. norms: (gain, shift) of
+# each, the first that of the embeddings. starts: where the sequences begin, and the end. bounds:
+# where the shares' rows begin, and the end. y, inner: what shares leave for each other BY_COLUMNS.
+# rooms: each share's own scratch, `room_bytes` of it: a block's y and inner, attention's room,
+# codes, then queries, keys and values if APART, its own states if BY_COLUMNS.
 Frame = namedtuple(
     "Frame",
-    "layers H A F activation eps words places dense norms "
+    "layers parts H A F activation eps words places dense norms "
     "ids positions starts sequences bounds states joined mixed y inner mode shares "
     "block group key_block score tile pack strip "
     "rooms room_bytes inner_at attention_at codes_at joined_at "
@@ -63,19 +64,21 @@ def _row(start, row, width):
 
 
 @jit
-def _norm(frame, index):
+def _norm(address, index):
+    frame = _frame_at(address)
     place = longs_at(frame.norms + 16 * index)
     eps = floats_at(frame.eps)
     return floats_at(place[0]), floats_at(place[1]), eps[0]
 
 
 @jit
-def _multiply(frame, weight, source, rows, columns, target, activation, room):
+def _multiply(address, weight, source, source_row, rows, columns, target, activation, room):
     """Write columns of rows @ weight to `target`, whose rows are as wide as the weight."""
+    frame = _frame_at(address)
     call(
         frame.multiply,
         source,
-        depth_of(weight),
+        source_row,
         rows,
         weight,
         columns[0],
@@ -90,8 +93,9 @@ def _multiply(frame, weight, source, rows, columns, target, activation, room):
 
 
 @jit
-def embed(frame, states, first, last, room):
+def embed(address, states, first, last, room):
     """Write the normalised sum of words and places to the states of rows first … last."""
+    frame = _frame_at(address)
     ids, positions = longs_at(frame.ids), longs_at(frame.positions)
     y = floats_at(room)
     nothing = floats_at(frame.eps + 64)  # zeros, as many as a row is wide
@@ -99,22 +103,24 @@ def embed(frame, states, first, last, room):
         place = floats_at(_row(frame.places, positions[i], frame.H))
         copy(floats_at(_row(frame.words, ids[i], frame.H)), frame.H, y)
         out = floats_at(_row(states, i, frame.H))
-        normalise(y, place, nothing, frame.H, _norm(frame, 0), out)
+        normalise(y, place, nothing, frame.H, _norm(address, 0), out)
 
 
 @jit
-def join(frame, layer, first, last, joined, room):
+def join(address, layer, first, last, joined, room):
     """Write queries, keys and values of rows first … last, side by side, without their biases."""
-    weight = dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES)
+    frame = _frame_at(address)
+    weight = dense_at(frame.dense, frame.parts * layer + QUERIES_KEYS_VALUES)
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         source, target = _row(frame.states, i, frame.H), _row(joined, i, 3 * frame.H)
-        _multiply(frame, weight, source, rows, (0, 3 * frame.H), target, -1, room)
+        _multiply(address, weight, source, frame.H, rows, (0, 3 * frame.H), target, -1, room)
 
 
 @jit
-def _attend_head(frame, head, begin, end, first, last, joined, bias, room):
+def _attend_head(address, head, begin, end, first, last, joined, bias, room):
     """Attend with the queries first … last, of a sequence that is begin … end, in one head."""
+    frame = _frame_at(address)
     d = frame.H // frame.A
     wide = 3 * frame.H
     plan = Plan(d, d, frame.group, frame.key_block, 0, 0, 0)
@@ -137,50 +143,73 @@ def _attend_head(frame, head, begin, end, first, last, joined, bias, room):
 
 
 @jit
-def mix(frame, layer, first, last, joined, room):
+def mix(address, layer, first, last, joined, room):
     """Write attention's output for rows first … last, each within its sequence."""
+    frame = _frame_at(address)
     starts = longs_at(frame.starts)
-    bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
+    bias = bias_of(dense_at(frame.dense, frame.parts * layer + QUERIES_KEYS_VALUES))
     for s in range(frame.sequences):
         begin, end = starts[s], starts[s + 1]
         one, other = max(begin, first), min(end, last)
         if one < other:
             for head in range(frame.A):
-                _attend_head(frame, head, begin, end, one, other, joined, bias, room)
+                _attend_head(address, head, begin, end, one, other, joined, bias, room)
 
 
 @jit
-def complete(frame, layer, first, last, room):
+def complete(address, layer, first, last, room):
     """Do all that comes after attention to rows first … last, block by block."""
+    frame = _frame_at(address)
     H, F = frame.H, frame.F
-    project = dense_at(frame.dense, 4 * layer + PROJECTION)
-    widen = dense_at(frame.dense, 4 * layer + WIDEN)
-    narrow = dense_at(frame.dense, 4 * layer + NARROW)
+    project = dense_at(frame.dense, frame.parts * layer + PROJECTION)
+    widen = dense_at(frame.dense, frame.parts * layer + WIDEN)
+    narrow = dense_at(frame.dense, frame.parts * layer + NARROW)
     inner = room + frame.inner_at
     for i in range(first, last, frame.block):
         rows = min(frame.block, last - i)
         states, mixed = _row(frame.states, i, H), _row(frame.mixed, i, H)
-        _multiply(frame, project, mixed, rows, (0, H), room, -1, room)
-        _normalise_rows(frame, rows, project, room, states, states, 2 * layer + 1)
-        _multiply(frame, widen, states, rows, (0, F), inner, frame.activation, room)
-        _multiply(frame, narrow, inner, rows, (0, H), room, -1, room)
-        _normalise_rows(frame, rows, narrow, room, states, states, 2 * layer + 2)
+        _multiply(address, project, mixed, H, rows, (0, H), room, -1, room)
+        _normalise_rows(address, rows, project, room, states, states, 2 * layer + 1)
+        _multiply(address, widen, states, H, rows, (0, F), inner, frame.activation, room)
+        _narrow(address, layer, inner, rows, (0, H), room, rows * H, room)
+        _add_up(address, room, rows * H)
+        _normalise_rows(address, rows, narrow, room, states, states, 2 * layer + 2)
 
 
 @jit
-def _normalise_rows(frame, rows, weight, y, states, out, index):
+def _narrow(address, layer, inner, rows, columns, target, apart, room):
+    """Write the last product, or those of its parts, `apart` floats from each other."""
+    frame = _frame_at(address)
+    for part in range(frame.parts - NARROW):
+        weight = dense_at(frame.dense, frame.parts * layer + NARROW + part)
+        source, out = inner + 4 * part * depth_of(weight), target + 4 * part * apart
+        _multiply(address, weight, source, frame.F, rows, columns, out, -1, room)
+
+
+@jit
+def _add_up(address, y, count):
+    """Add to `count` floats those of the further parts behind them."""
+    frame = _frame_at(address)
+    for part in range(1, frame.parts - NARROW):
+        add(floats_at(y + 4 * part * count), count, floats_at(y))
+
+
+@jit
+def _normalise_rows(address, rows, weight, y, states, out, index):
     """Write the layer norm of y + states, and of the bias that floats still lack, to `out`."""
+    frame = _frame_at(address)
     bias = floats_at(frame.eps + 64) if is_coded(weight) else bias_of(weight)
     for k in range(rows):
         row = floats_at(_row(states, k, frame.H))
         made = floats_at(_row(y, k, frame.H))
         target = floats_at(_row(out, k, frame.H))
-        normalise(made, row, bias, frame.H, _norm(frame, index), target)
+        normalise(made, row, bias, frame.H, _norm(address, index), target)
 
 
 @jit
-def _chunk_end(frame, first, last):
+def _chunk_end(address, first, last):
     """Return where whole sequences from row `first` on end that fill a block, or are one."""
+    frame = _frame_at(address)
     starts = longs_at(frame.starts)
     end = first
     for s in range(frame.sequences):
@@ -192,52 +221,56 @@ def _chunk_end(frame, first, last):
 
 
 @jit
-def whole(frame, first, last, room):
+def whole(address, first, last, room):
     """Take rows first … last, whole sequences, through the encoder."""
-    embed(frame, frame.states, first, last, room)
+    frame = _frame_at(address)
+    embed(address, frame.states, first, last, room)
     for layer in range(frame.layers):
         i = first
         while i < last:
-            end = _chunk_end(frame, i, last)
+            end = _chunk_end(address, i, last)
             joined = room + frame.joined_at - 12 * i * frame.H
-            join(frame, layer, i, end, joined, room)
-            mix(frame, layer, i, end, joined, room)
-            complete(frame, layer, i, end, room)
+            join(address, layer, i, end, joined, room)
+            mix(address, layer, i, end, joined, room)
+            complete(address, layer, i, end, room)
             i = end
 
 
 @jit
-def stage(frame, number, first, last, room):
+def stage(address, number, first, last, room):
     """Take rows through one stage: what lies between two moments when all shares must be ready.
 
     Stage 0 ends with the first layer's keys and values, each further one with the next layer's.
     There are two places for these, for a share may be behind, still reading the layer before.
     """
+    frame = _frame_at(address)
     size = 12 * longs_at(frame.starts)[frame.sequences] * frame.H
     if number == 0:
-        embed(frame, frame.states, first, last, room)
+        embed(address, frame.states, first, last, room)
     else:
-        mix(frame, number - 1, first, last, frame.joined + (number - 1) % 2 * size, room)
-        complete(frame, number - 1, first, last, room)
+        mix(address, number - 1, first, last, frame.joined + (number - 1) % 2 * size, room)
+        complete(address, number - 1, first, last, room)
     if number < frame.layers:
-        join(frame, number, first, last, frame.joined + number % 2 * size, room)
+        join(address, number, first, last, frame.joined + number % 2 * size, room)
 
 
 @jit
-def _own_norm(frame, number, rows, room):
+def _own_norm(address, number, rows, room):
     """Bring a share's own states, at the end of its scratch, up to a stage by columns."""
+    frame = _frame_at(address)
     layer, part = number // STAGES, number % STAGES
     own, y = room + frame.joined_at, room
     if part == 0 and layer == 0:
-        embed(frame, own, 0, rows, room)
+        embed(address, own, 0, rows, room)
     elif part == 0:
-        narrow = dense_at(frame.dense, 4 * layer - 4 + NARROW)
-        _copy_rows(frame.y, rows * frame.H, y)
-        _normalise_rows(frame, rows, narrow, y, own, own, 2 * layer)
+        narrow = dense_at(frame.dense, frame.parts * (layer - 1) + NARROW)
+        _copy_rows(frame.y, (frame.parts - NARROW) * rows * frame.H, y)
+        _add_up(address, y, rows * frame.H)
+        _normalise_rows(address, rows, narrow, y, own, own, 2 * layer)
     elif part == 3:
-        project = dense_at(frame.dense, 4 * layer + PROJECTION)
+        project = dense_at(frame.dense, frame.parts * layer + PROJECTION)
         _copy_rows(frame.y, rows * frame.H, y)
-        _normalise_rows(frame, rows, project, y, own, own, 2 * layer + 1)
+        _normalise_rows(address, rows, project, y, own, own, 2 * layer + 1)
     return own
 
 
@@ -247,35 +280,37 @@ def _copy_rows(source, count, target):
 
 
 @jit
-def columns(frame, number, share, rows, room):
+def columns(address, number, share, rows, room):
     """Do a share's part of a stage by columns: of a product, or of attention's heads."""
+    frame = _frame_at(address)
     H = frame.H
     layer, part = number // STAGES, number % STAGES
-    own = _own_norm(frame, number, rows, room)
+    own = _own_norm(address, number, rows, room)
     if layer == frame.layers:
         if share == 0:
             _copy_rows(own, rows * H, frame.states)
         return
     if part == 1:
-        bias = bias_of(dense_at(frame.dense, 4 * layer + QUERIES_KEYS_VALUES))
+        bias = bias_of(dense_at(frame.dense, frame.parts * layer + QUERIES_KEYS_VALUES))
         first, last = share * frame.A // frame.shares, (share + 1) * frame.A // frame.shares
         starts = longs_at(frame.starts)
         for s in range(frame.sequences):
             for head in range(first, last):
                 begin, end = starts[s], starts[s + 1]
-                _attend_head(frame, head, begin, end, begin, end, frame.joined, bias, room)
+                _attend_head(address, head, begin, end, begin, end, frame.joined, bias, room)
         return
-    weight = dense_at(frame.dense, 4 * layer + max(part - 1, 0))
+    weight = dense_at(frame.dense, frame.parts * layer + max(part - 1, 0))
     mine = part_of(weight, share, frame.shares)
+    if part == 4:
+        _narrow(address, layer, frame.inner, rows, mine, frame.y, rows * H, room)
+        return
     source, target = own, frame.joined
     if part == 2:
         source, target = frame.mixed, frame.y
     elif part == 3:
         target = frame.inner
-    elif part == 4:
-        source, target = frame.inner, frame.y
     activation = frame.activation if part == 3 else -1
-    _multiply(frame, weight, source, rows, mine, target, activation, room)
+    _multiply(address, weight, source, H, rows, mine, target, activation, room)
 
 
 def share_of(address, share, number):
@@ -285,8 +320,8 @@ def share_of(address, share, number):
     first, last = bounds[share], bounds[share + 1]
     room = frame.rooms + share * frame.room_bytes
     if frame.mode == BY_COLUMNS:
-        columns(frame, number, share, longs_at(frame.starts)[frame.sequences], room)
+        columns(address, number, share, longs_at(frame.starts)[frame.sequences], room)
     elif first < last and frame.mode == APART:
-        whole(frame, first, last, room)
+        whole(address, first, last, room)
     elif first < last:
-        stage(frame, number, first, last, room)
+        stage(address, number, first, last, room)

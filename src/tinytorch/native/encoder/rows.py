@@ -83,3 +83,10 @@ def scaled(source, bias, width, factor, out):
     """Write (source + bias) * factor to `out`."""
     for j in range(width):
         out[j] = (source[j] + bias[j]) * factor
+
+
+@jit
+def add(source, width, out):
+    """Add a row to another."""
+    for j in range(width):
+        out[j] += source[j]

@@ -121,32 +121,37 @@ def _quantise(x, x_row, rows, K, padded, static, top, out, scales, zeros):
         _clear(codes, K, padded)
 
 
-def _quantiser(pointer):
-    def quantise(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
-        _quantise(
-            floats_at(x),
-            x_row,
-            rows,
-            K,
-            padded,
-            (np.float32(scale), np.float32(zero)),
-            np.float32(top),
-            pointer(out),
-            floats_at(scales),
-            ints_at(zeros),
-        )
-
-    return quantise
+def quantise_bytes(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
+    """Quantise rows into bytes; see below."""
+    static, most = (np.float32(scale), np.float32(zero)), np.float32(top)
+    marks = floats_at(scales), ints_at(zeros)
+    _quantise(floats_at(x), x_row, rows, K, padded, static, most, bytes_at(out), *marks)
 
 
-def _shifter(pointer):
-    def shift(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
-        _shift(codes_at(x), x_row, rows, K, padded, np.int32(top), pointer(out))
-        row_scales, row_zeros = floats_at(scales), ints_at(zeros)
-        for i in range(rows):
-            row_scales[i], row_zeros[i] = np.float32(scale), np.int32(zero)
+def quantise_words(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
+    """Quantise rows into int16s; see below."""
+    static, most = (np.float32(scale), np.float32(zero)), np.float32(top)
+    marks = floats_at(scales), ints_at(zeros)
+    _quantise(floats_at(x), x_row, rows, K, padded, static, most, words_at(out), *marks)
 
-    return shift
+
+@jit
+def _mark(rows, scale, zero, scales, zeros):
+    row_scales, row_zeros = floats_at(scales), ints_at(zeros)
+    for i in range(rows):
+        row_scales[i], row_zeros[i] = np.float32(scale), np.int32(zero)
+
+
+def shift_bytes(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
+    """Shift codes into bytes; see below."""
+    _shift(codes_at(x), x_row, rows, K, padded, np.int32(top), bytes_at(out))
+    _mark(rows, scale, zero, scales, zeros)
+
+
+def shift_words(x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros):
+    """Shift codes into int16s; see below."""
+    _shift(codes_at(x), x_row, rows, K, padded, np.int32(top), words_at(out))
+    _mark(rows, scale, zero, scales, zeros)
 
 
 # Each takes (x, x_row, rows, K, padded, scale, zero, top, out, scales, zeros): addresses but for
@@ -155,6 +160,5 @@ def _shifter(pointer):
 #
 # quantise: float32 to codes 0 … top; `scale` and `zero` are given, or each row's own if scale is 0.
 # shift: int8 codes, `top` added to each; `scale` and `zero` are what all rows then stand for.
-# Into bytes, or into int16s.
-quantise_bytes, quantise_words = _quantiser(bytes_at), _quantiser(words_at)
-shift_bytes, shift_words = _shifter(bytes_at), _shifter(words_at)
+#
+# NOTE: four functions, not closures over the pointers: those are never found in the cache on disk.
