@@ -20,7 +20,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "would make that 2.4, but errs by |x| eps, and serves only 1 + tanh(x), where 1 hides "
         "that. exp alone of what is not positive: 3.1, 2.2 and 2.3 ns; erf: 8.1, 7.5 and 4.7. A "
         "quotient x P(x^2) / Q(x^2) for erf takes a third less, but errs by 2.8 to 3.7 eps of "
-        "1 + erf where ours errs by 2: the roundings of P and Q add up. Rows: asking for the next "
+        "1 + erf, beyond the 2 ulp of erf that are promised: roundings add up. Asking for the next "
         "row's lines of an output, or of what a single pass reads, makes softmax and row distances "
         "a sixth slower; a maximum that need not carry NaN gains nothing that can be told.",
         "Adam step": "Ours and PyTorch's, the fused step of its optimizer, update in place: four "
