@@ -22,10 +22,10 @@ from tinytorch.native import codecache, threads
 def warmup(op: tuple[str, ...], processes: int | None) -> None:
     """Compile all kernels, or those of OP, and keep them.
 
-    OP is an op, or one kernel of it.
+    OP is an op, or one kernel of it (matmul/packed).
 
     \b
-    Example: tito warmup matmul/packed gelu
+    Example: tito warmup matmul gelu
     """
     start = time.perf_counter()
     with progress("compiling") as update:
