@@ -33,17 +33,18 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "and NumPy's, packs it in every call.",
     },
     "small": {
-        "": "Small matrices are looked at, and multiplied, by a built-in function that reads "
-        "NumPy's objects where they lie: on a Zen 3 a product of 8 x 8 takes 0.9 us that way, and "
-        "2.1 where Numba's entry finds out the types of its arguments. Two things more served the "
+        "": "Small matrices are looked at, and multiplied, by a built-in function that reads NumPy's "
+        "objects where they lie: on a Zen 3 a product of 8 x 8 takes 0.9 us that way, and 2.1 "
+        "where Numba's entry finds out the types of its arguments. Two things more served the "
         "narrow ones. In the tile that reads A where it lies, LLVM kept an address for every row, "
         "18 of 77 instructions for want of registers; kept from that, two steps take 66: 2000 x "
-        "100 x 8 went from 65 us to 42 in one of two comparisons. Packing eight panels of B side by side reads rows that lie "
-        "far apart several lines at a time: 16 x 64 x 4096 went from 121 us to 91. What did not "
-        "help: of all ways to pack, cut and share eight narrow products and batches, tried one by "
-        "one, none was faster than the plan's by more than one plan differs from itself (4 to 18 "
-        "%), but for 64 x 256 x 2048, where the trials disagree. The batches' operands come from the last "
-        "cache: 64 products of 64 x 64 run at four fifths of the speed of one that stays near.",
+        "100 x 8 went from 65 us to 42 in one of two comparisons. Packing eight panels of B side "
+        "by side reads rows that lie far apart several lines at a time: 16 x 64 x 4096 went from "
+        "121 us to 91. What did not help: of all ways to pack, cut and share eight narrow "
+        "products and batches, tried one by one, none was faster than the plan's by more than one "
+        "plan differs from itself (4 to 18 %), but for 64 x 256 x 2048, where the trials "
+        "disagree. The batches' operands come from the last cache: 64 products of 64 x 64 run at "
+        "four fifths of the speed of one that stays near.",
     },
     "sparse": {
         "": "GFLOP/s count what is not zero. SciPy runs on one thread and makes an output in every "
