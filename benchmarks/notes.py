@@ -34,8 +34,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     },
     "small": {
         "": "Small matrices are looked at, and multiplied, by a built-in function that reads "
-        "NumPy's objects where they lie: on a Zen 3 a product of 8 x 8 takes 0.9 us that way, and 2.1 "
-        "where Numba's entry finds out the types of its arguments. Two things more served the "
+        "NumPy's objects where they lie: on a Zen 3 a product of 8 x 8 takes 0.9 us that way, and "
+        "2.1 where Numba's entry finds out the types of its arguments. Two things more served the "
         "narrow ones. In the tile that reads A where it lies, LLVM kept an address for every row, "
         "18 of 77 instructions for want of registers; kept from that, two steps take 66: 2000 x "
         "100 x 8 went from 65 us to 42 in one of two comparisons. Packing eight panels of B side "
