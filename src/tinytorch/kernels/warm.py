@@ -30,4 +30,15 @@ def warmup(
                 if rung.refuses(arrays) is None:
                     rung.function(*arrays, **params)
                     ran += 1
+    if names is None:
+        _compile_models()
     return ran
+
+
+def _compile_models() -> None:
+    """Compile what whole models run on: an encoder's layers, and a decoder's step."""
+    from tinytorch.native.decoder import decoder
+    from tinytorch.native.encoder import encoder
+
+    encoder.prepare()
+    decoder.prepare()
