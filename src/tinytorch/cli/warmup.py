@@ -22,7 +22,7 @@ from tinytorch.native import codecache, threads
 def warmup(op: tuple[str, ...], processes: int | None) -> None:
     """Compile all kernels, or those of OP, and keep them.
 
-    OP is an op, or one kernel of it (matmul/packed).
+    OP is an op, one kernel of it (matmul/packed), or what whole models run on: encoder, decoder.
 
     \b
     Example: tito warmup matmul gelu

@@ -5,13 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from importlib import import_module
 from multiprocessing import get_context
 
 from tinytorch import ops
 from tinytorch.errors import InvalidValue
 from tinytorch.kernels import registry
-from tinytorch.kernels.registry import Kernel
 from tinytorch.ops.spec import Op, Size
+
+# What whole models run on, each compiled by the `prepare` of its module.
+MODELS = {
+    "encoder": "tinytorch.native.encoder.encoder",
+    "decoder": "tinytorch.native.decoder.decoder",
+}
 
 
 def warmup(
@@ -22,7 +28,8 @@ def warmup(
 ) -> int:
     """Call every compiled kernel of the named ops (default: all), and return how many calls ran.
 
-    A name may also be that of one kernel, as "matmul/packed". Each is called on its smallest input
+    A name may also be that of one kernel, as "matmul/packed", or one of MODELS, which are among
+    all. Each is called on its smallest input
     and on one that is worth sharing among threads. What is compiled is kept on disk, so other
     processes load it in milliseconds. With `processes` above 1 it is compiled by as many others: as
     always with Python's multiprocessing, a script then needs `if __name__ == "__main__":`.
@@ -30,7 +37,7 @@ def warmup(
     """
     if processes < 1:
         raise InvalidValue(f"processes must be at least 1, got {processes}")
-    families = _families(names or ops.names())
+    families = _families(names or (*ops.names(), *MODELS))
     if processes == 1:
         calls = map(_call_all, families, [dtypes] * len(families))
         return _counted(families, calls, on_kernel)
@@ -60,22 +67,28 @@ def _families(names: Sequence[str]) -> list[list[str]]:
     """
     found: dict[str, list[str]] = {}
     for name in names:
+        if name in MODELS:
+            found.setdefault("models", []).append(name)
+            continue
         op, _, rung = name.partition("/")
         kernels = [registry.get(op, rung)] if rung else registry.ladder(ops.get(op).name)
         chosen = [f"{k.op}/{k.name}" for k in kernels if not k.interpreted]
         found.setdefault(op.split("_")[0], []).extend(chosen)
-    heavy = ("linear", "attention", "conv2d")
+    heavy = ("linear", "attention", "conv2d", "models")
     order = sorted(found, key=lambda family: (family not in heavy, family))
     return [found[family] for family in order if found[family]]
 
 
 def _call_all(kernels: list[str], dtypes: Sequence[str] | None) -> tuple[str, int]:
     """Call some kernels, and return the op of the first one and how many calls ran."""
-    ran = sum(_call(registry.get(*name.split("/")), dtypes) for name in kernels)
-    return kernels[0].partition("/")[0], ran
+    return kernels[0].partition("/")[0], sum(_call(name, dtypes) for name in kernels)
 
 
-def _call(rung: Kernel, dtypes: Sequence[str] | None) -> int:
+def _call(name: str, dtypes: Sequence[str] | None) -> int:
+    if name in MODELS:
+        import_module(MODELS[name]).prepare()
+        return 1
+    rung = registry.get(*name.split("/"))
     op, ran = ops.get(rung.op), 0
     for dtype in set(op.dtypes) & set(dtypes or op.dtypes):
         for params in op.variants:

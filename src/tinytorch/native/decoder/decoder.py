@@ -62,6 +62,11 @@ def _routine() -> Any:
     return c_function(layers.share_of, types.void(*(types.int64,) * 3))
 
 
+def prepare() -> None:
+    """Compile, or load, what every decoder needs beside what an encoder does."""
+    _routine()
+
+
 class Decoder:
     """A decoder with weights as they are now, for the sequences of one cache."""
 

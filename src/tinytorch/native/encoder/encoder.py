@@ -63,6 +63,13 @@ def _routine() -> Any:
     return c_function(layers.share_of, types.void(*(types.int64,) * 3))
 
 
+def prepare() -> None:
+    """Compile, or load, what every encoder needs."""
+    _runner()
+    _routine()
+    dense.address()
+
+
 def run_stages(frame: Array, routine: Any, shares: int, stages: int) -> None:
     """Call routine(frame's address, share, stage): all shares of a stage, then the next stage."""
     _runner()(address_of(frame), routine.address, shares, stages)
