@@ -1,4 +1,4 @@
-"""What recording for gradients costs beside no peer: Python's time an operation, and memory."""
+"""What bookkeeping costs beside no peer: gradients in Python's time and memory, and profiling."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from results import Held
 from training import RECIPES, arrays, resident_bytes
 
 import tinytorch as tt
+from tinytorch.backends.recording import recording
 from tinytorch.measure.clock import Effort, compare
-from tinytorch.measure.units import bytes_text, seconds_text
+from tinytorch.measure.units import bytes_text, ratio_text, seconds_text
 
 _EFFORT = Effort(seconds=1.0, relative_width=0.02, min_rounds=15)
 _STEPS = 1000
@@ -50,3 +51,17 @@ def steady_memory() -> Iterator[Held]:
     grown = max(0, resident_bytes() - before)
     held = grown <= _GROWTH_BYTES
     yield Held("house", "memory added by 1,000 steps", "<= 1 MiB", bytes_text(grown), held)
+
+
+def profiling() -> Iterator[Held]:
+    """A GPT's training step recorded as `tito profile` does, beside the same step alone."""
+    recipe = RECIPES["GPT 4 layers 256 wide, batch 8"]
+    step = ours_training.trainer(recipe, recipe.sizes, arrays(recipe))
+
+    def recorded() -> None:
+        with recording():
+            step()
+
+    found = compare(recorded, step, effort=Effort(seconds=10.0, min_rounds=15))
+    says = ratio_text(found.ratio)
+    yield Held("house", "a profiled GPT step / alone", "<= 1.05", says, found.ratio.median <= 1.05)

@@ -258,6 +258,7 @@ ALL: tuple[Callable[[], Iterator[Held]], ...] = (
     dispatch,
     bookkeeping.overhead,
     bookkeeping.steady_memory,
+    bookkeeping.profiling,
     fused_gelu,
     first_call,
     encoder_start,

@@ -167,6 +167,9 @@ def bars(
     return _finish((drawn + labels).properties(width=_WIDTH - 80, height=26 * max(1, len(rows))))
 
 
+_DASHES = [[1, 0], [8, 6], [2, 4], [8, 3, 2, 3], [4, 4], [12, 3]]
+
+
 def lines(
     rows: Sequence[tuple[str, float, float]],
     x_title: str,
@@ -178,7 +181,7 @@ def lines(
 ) -> Spec:
     """Draw one line a series, with a dot on each point unless they are many.
 
-    rows are (series, x, y).
+    rows are (series, x, y). Each line has dashes of its own, for one may lie on another.
     """
     import altair as alt
 
@@ -190,7 +193,8 @@ def lines(
         .encode(
             x=alt.X("x:Q", title=x_title).scale(type="log" if log_x else "linear"),
             y=alt.Y("y:Q", title=y_title).scale(type="log" if log_y else "linear"),
-            color=alt.Color("series:N", title=None, sort=order),
+            color=alt.Color("series:N", title=None).scale(domain=order),
+            strokeDash=alt.StrokeDash("series:N", title=None).scale(domain=order, range=_DASHES),
             tooltip=["series:N", "x:Q", "y:Q"],
         )
     )

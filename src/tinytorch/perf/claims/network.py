@@ -1,4 +1,4 @@
-"""Claims about networks: INT8, sparsity, where the time goes. Small models on real digits."""
+"""Claims about networks: INT8, sparsity, a KV cache, where the time goes. Small models on real digits."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import numpy as np
 from tinytorch.backends.recording import recording
 from tinytorch.core.activations import ReLU
 from tinytorch.core.layers import Linear, Sequential
+from tinytorch.core.transformers import GPT
 from tinytorch.measure.clock import Effort, compare
-from tinytorch.perf import models
+from tinytorch.perf import memoization, models
 from tinytorch.perf.claims.claim import Claim, Finding, Reading, ratio
 from tinytorch.perf.claims.digits import MODELS, fit, trained
 from tinytorch.perf.compression import Masks, SparseLinear, magnitude_prune, prune_gradually
@@ -106,10 +107,40 @@ def _in_products(seconds: float) -> Finding:
     return Finding(tuple(shares), "of a forward pass, products with their bias; 256 rows")
 
 
+@functools.cache
+def _growths() -> tuple[tuple[str, memoization.Growth], ...]:
+    model = GPT(vocab_size=256, embed_dim=256, num_layers=2, num_heads=8, max_seq_len=1025)
+    ranges = ((64, 128, 256), (256, 512, 1024))
+    return tuple(
+        (f"{low[0]} to {low[-1]} tokens, exponent", memoization.measure_growth(model, low, 1))
+        for low in ranges
+    )
+
+
+def _with_cache(seconds: float) -> Finding:
+    found = (Reading.exact(name, growth.cached_exponent, "") for name, growth in _growths())
+    return Finding(
+        tuple(found),
+        "fitted to the times of whole texts, by a GPT of 2 layers, 256 wide; attention still reads "
+        "all earlier keys, which begins to show",
+    )
+
+
+def _without_cache(seconds: float) -> Finding:
+    found = (Reading.exact(name, growth.uncached_exponent, "") for name, growth in _growths())
+    return Finding(
+        tuple(found),
+        "all earlier tokens go through all layers for each new one; with few of them, what a step "
+        "costs anyway (calls, reading the weights) hides that",
+    )
+
+
 CLAIMS = (
     Claim("int8-8", "INT8 compresses 8 times", 7.5, 8.5, _int8_size),
     Claim("int8-1", "INT8 loses under 1 % of accuracy", -100, 1, _int8_accuracy),
     Claim("sparse-70", "70 % sparsity, under 1 % of accuracy lost", -100, 1, _sparse_accuracy),
     Claim("sparse-fast", "pruned models run faster", 1.03, float("inf"), _sparse_speed),
     Claim("products-90", "networks spend 90 % of their time in products", 85, 100, _in_products),
+    Claim("cache-linear", "with a KV cache, n tokens take O(n)", 0.8, 1.2, _with_cache),
+    Claim("cache-without", "without one, O(n^2)", 1.8, 2.2, _without_cache),
 )
