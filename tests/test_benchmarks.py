@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -178,7 +179,12 @@ def test_a_peer_that_dies_in_its_turn_is_lost_and_comes_back(turns: Turns) -> No
 
 @POSIX
 def test_an_interrupt_keeps_whole_rounds(turns: Turns) -> None:
-    result = turns.hold(small(), ["honest", "interrupting"])
+    # A shell makes what it starts in the background deaf to interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = turns.hold(small(), ["honest", "interrupting"])
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert result.stopped == "interrupted"
     taken = {len(outcome.seconds) for outcome in result.outcomes.values()}
     assert len(taken) == 1 and taken != {6}

@@ -1,4 +1,4 @@
-"""Claims about networks: INT8, sparsity, a KV cache, where the time goes. Small models on real digits."""
+"""Claims about networks: INT8, sparsity, a KV cache, where the time goes. On real digits."""
 
 from __future__ import annotations
 
