@@ -59,8 +59,9 @@ def networks(story: Story, update: Update) -> None:
         for network in training.NETWORKS
         for backend in ("naive", "numpy", "auto")
     ]
+    pretrained_too = ("encoder",) if embed.installed_model() else ()
     warm.warmup(
-        training.kernels(),
+        (*training.kernels(), *pretrained_too),
         ("float32",),
         lambda op, done: update(f"compiling, once: {op}", done / 2),
         processes=threads.usable_cpus(),
