@@ -12,12 +12,10 @@ from tinytorch.cli import embed, training
 from tinytorch.cli.console import Update, sparkline
 from tinytorch.cli.story import Story
 from tinytorch.errors import MissingDependency
-from tinytorch.kernels import warm
 from tinytorch.measure import charts
 from tinytorch.measure.clock import Effort, measure
 from tinytorch.measure.report import Section, table_of
 from tinytorch.measure.units import interval_text, percent_text
-from tinytorch.native import threads
 
 NAIVE_SECONDS = 2.0
 
@@ -59,18 +57,9 @@ def networks(story: Story, update: Update) -> None:
         for network in training.NETWORKS
         for backend in ("naive", "numpy", "auto")
     ]
-    pretrained_too = ("encoder",) if embed.installed_model() else ()
-    warm.warmup(
-        (*training.kernels(), *pretrained_too),
-        ("float32",),
-        lambda op, done: update(f"compiling, once: {op}", done / 2),
-        processes=threads.usable_cpus(),
-    )
     found = []
     for i, (network, backend, seconds) in enumerate(asked):
-        show = _drawn_as_it_goes(
-            update, f"{network} under {backend}", i + len(asked), 2 * len(asked)
-        )
+        show = _drawn_as_it_goes(update, f"{network} under {backend}", i, len(asked))
         found.append(training.train_digits(network, backend, show, seconds))
     rows = [
         {

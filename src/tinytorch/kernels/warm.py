@@ -29,10 +29,10 @@ def warmup(
     """Call every compiled kernel of the named ops (default: all), and return how many calls ran.
 
     A name may also be that of one kernel, as "matmul/packed", or one of MODELS, which are among
-    all. Each is called on its smallest input
-    and on one that is worth sharing among threads. What is compiled is kept on disk, so other
-    processes load it in milliseconds. With `processes` above 1 it is compiled by as many others: as
-    always with Python's multiprocessing, a script then needs `if __name__ == "__main__":`.
+    all. Each is called on its smallest input and on one that is worth sharing among threads. What
+    is compiled is kept on disk, so other processes load it in milliseconds. With `processes` above
+    1 it is compiled by as many others: as always with Python's multiprocessing, a script then needs
+    `if __name__ == "__main__":`.
     Raises UnknownName for a name that is not there, InvalidValue for less than one process.
     """
     if processes < 1:
@@ -63,7 +63,7 @@ def _families(names: Sequence[str]) -> list[list[str]]:
     """Return kernels by family, those with most to compile first.
 
     Ops whose names begin alike (conv2d, conv2d_input_gradient) share code, which two processes
-    would both compile.
+    would both compile, and so do products and linear layers.
     """
     found: dict[str, list[str]] = {}
     for name in names:
@@ -73,7 +73,7 @@ def _families(names: Sequence[str]) -> list[list[str]]:
         op, _, rung = name.partition("/")
         kernels = [registry.get(op, rung)] if rung else registry.ladder(ops.get(op).name)
         chosen = [f"{k.op}/{k.name}" for k in kernels if not k.interpreted]
-        found.setdefault(op.split("_")[0], []).extend(chosen)
+        found.setdefault("linear" if op == "matmul" else op.split("_")[0], []).extend(chosen)
     heavy = ("linear", "attention", "conv2d", "models")
     order = sorted(found, key=lambda family: (family not in heavy, family))
     return [found[family] for family in order if found[family]]
