@@ -1,6 +1,7 @@
 """TinyTorch itself: the kernel that the `native` backend prefers for the inputs, called directly.
 
-Variants: `copy` moves a program's bytes and computes nothing; `float32` is the float32 layer that
+Variants: `copy` moves a program's bytes and computes nothing, `in cache` computes and moves nothing
+past the first cache; `float32` is the float32 layer that
 an INT8 one is held against; `dense` the layer that a sparse one is.
 """
 
@@ -48,8 +49,7 @@ def program(params: Params, *arrays: Any) -> Run:
     if described.updates:
         own = list(arrays)
         for i in described.updates:
-            own[i] = aligned_empty(arrays[i].shape, arrays[i].dtype)
-            own[i][...] = arrays[i]
+            own[i] = _own(arrays[i])
         state = tuple(own[i] for i in described.updates)
         return Run(functools.partial(fused, *own, out=state), note="updates in place")
     made = fused(*arrays)
@@ -59,13 +59,44 @@ def program(params: Params, *arrays: Any) -> Run:
 
 
 def copy(params: Params, *arrays: Any, variant: str) -> Run:
-    """Return a copy, on all threads, that reads and writes as many bytes as a program does."""
+    """Return a copy, on all threads, that reads and writes as many bytes as a program does.
+
+    Where the program updates in place, its arrays are read and written where they lie.
+    """
+    from programs import PROGRAMS
+
+    if len(PROGRAMS[params["program"]].updates) == 3:
+        weight, gradient, mean, square = (_own(a) for a in arrays[:4])
+        moved = fuse(lambda w, g, m, v: (g, w, m + v))
+        state = (weight, mean, square)
+        call = functools.partial(moved, weight, gradient, mean, square, out=state)
+        return Run(call, note="in place")
     outputs = program(params, *arrays).call()
     made = outputs if isinstance(outputs, tuple) else (outputs,)
-    moved = sum(a.nbytes for a in (*arrays, *made) if isinstance(a, np.ndarray | np.generic))
-    source = np.ones(moved // 8, np.float32)
+    size = sum(a.nbytes for a in (*arrays, *made) if isinstance(a, np.ndarray | np.generic))
+    source = np.ones(size // 8, np.float32)
     target = np.zeros_like(source)
     return Run(functools.partial(fuse(lambda x: x), source, out=target))
+
+
+def _own(array: Any) -> Any:
+    made = aligned_empty(array.shape, array.dtype)
+    made[...] = array
+    return made
+
+
+def in_cache(params: Params, *arrays: Any, variant: str) -> Run:
+    """Return a program's instructions alone: as many elements, on rows in the first cache."""
+    from programs import PROGRAMS
+
+    from tinytorch.fuse.incache import in_cache as repeated
+
+    described = PROGRAMS[params["program"]]
+    fused = fuse(described.function)
+    found = repeated(fused, fused._bound(arrays, {}), described.updates)
+    if not 0.98 < found.share < 1.02:
+        raise Absent(f"whole repeats make {found.share:.2f} of the program's elements at least")
+    return Run(lambda: found.run() or arrays[0][:1], note=f"{found.rows} rows a thread")
 
 
 def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
@@ -141,6 +172,7 @@ MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
     "program copy": copy,
+    "program in cache": in_cache,
     "quantized_linear float32": float32,
     "quantized_linear peak": int8_peak,
     "sparse": sparse,
