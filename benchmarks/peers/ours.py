@@ -1,13 +1,14 @@
 """TinyTorch itself: the kernel that the `native` backend prefers for the inputs, called directly.
 
-Variants: `copy` moves a program's bytes and computes nothing, `in cache` computes and moves nothing
-past the first cache; `float32` is the float32 layer that
-an INT8 one is held against; `dense` the layer that a sparse one is.
+Variants: `copy` and `copy past caches` move a program's bytes and compute nothing, `in cache` computes
+and moves nothing beyond the first cache; `float32` is the float32 layer that an INT8 one is held
+against; `dense` the layer that a sparse one is.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,54 +50,14 @@ def program(params: Params, *arrays: Any) -> Run:
     if described.updates:
         own = list(arrays)
         for i in described.updates:
-            own[i] = _own(arrays[i])
+            own[i] = aligned_empty(arrays[i].shape, arrays[i].dtype)
+            own[i][...] = arrays[i]
         state = tuple(own[i] for i in described.updates)
         return Run(functools.partial(fused, *own, out=state), note="updates in place")
     made = fused(*arrays)
     several = isinstance(made, tuple)
     results = tuple(np.asarray(m) for m in (made if several else (made,)))
     return Run(functools.partial(fused, *arrays, out=results if several else results[0]))
-
-
-def copy(params: Params, *arrays: Any, variant: str) -> Run:
-    """Return a copy, on all threads, that reads and writes as many bytes as a program does.
-
-    Where the program updates in place, its arrays are read and written where they lie.
-    """
-    from programs import PROGRAMS
-
-    if len(PROGRAMS[params["program"]].updates) == 3:
-        weight, gradient, mean, square = (_own(a) for a in arrays[:4])
-        moved = fuse(lambda w, g, m, v: (g, w, m + v))
-        state = (weight, mean, square)
-        call = functools.partial(moved, weight, gradient, mean, square, out=state)
-        return Run(call, note="in place")
-    outputs = program(params, *arrays).call()
-    made = outputs if isinstance(outputs, tuple) else (outputs,)
-    size = sum(a.nbytes for a in (*arrays, *made) if isinstance(a, np.ndarray | np.generic))
-    source = np.ones(size // 8, np.float32)
-    target = np.zeros_like(source)
-    return Run(functools.partial(fuse(lambda x: x), source, out=target))
-
-
-def _own(array: Any) -> Any:
-    made = aligned_empty(array.shape, array.dtype)
-    made[...] = array
-    return made
-
-
-def in_cache(params: Params, *arrays: Any, variant: str) -> Run:
-    """Return a program's instructions alone: as many elements, on rows in the first cache."""
-    from programs import PROGRAMS
-
-    from tinytorch.fuse.incache import in_cache as repeated
-
-    described = PROGRAMS[params["program"]]
-    fused = fuse(described.function)
-    found = repeated(fused, fused._bound(arrays, {}), described.updates)
-    if not 0.98 < found.share < 1.02:
-        raise Absent(f"whole repeats make {found.share:.2f} of the program's elements at least")
-    return Run(lambda: found.run() or arrays[0][:1], note=f"{found.rows} rows a thread")
 
 
 def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
@@ -149,11 +110,12 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     return Run(lambda: call() or b)
 
 
-def _model(name: str) -> Any:
-    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
-        from peers import ours_models
+def _other(module: str, name: str) -> Any:
+    """Return a maker from a module of its own, imported when it is needed."""
 
-        return getattr(ours_models, name)(params, *arrays, **keywords)  # type: ignore[no-any-return]
+    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
+        maker = getattr(importlib.import_module(f"peers.{module}"), name)
+        return maker(params, *arrays, **keywords)  # type: ignore[no-any-return]
 
     return make
 
@@ -171,16 +133,17 @@ def training(params: Params, *arrays: Any) -> Run:
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
-    "program copy": copy,
-    "program in cache": in_cache,
+    "program copy": _other("ours_bounds", "copy"),
+    "program copy past caches": _other("ours_bounds", "copy_past_caches"),
+    "program in cache": _other("ours_bounds", "in_cache"),
     "quantized_linear float32": float32,
     "quantized_linear peak": int8_peak,
     "sparse": sparse,
     "sparse dense": dense,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
-    "encoder": _model("encoder"),
-    "encoder float32": _model("encoder"),
-    "generation": _model("generation"),
+    "encoder": _other("ours_models", "encoder"),
+    "encoder float32": _other("ours_models", "encoder"),
+    "generation": _other("ours_models", "generation"),
     "training": training,
 }
