@@ -1,8 +1,8 @@
 """TinyTorch itself: the kernel that the `native` backend prefers for the inputs, called directly.
 
-Variants: `copy` and `copy past caches` move a program's bytes and compute nothing, `in cache` computes
-and moves nothing beyond the first cache; `float32` is the float32 layer that an INT8 one is held
-against; `dense` the layer that a sparse one is.
+Variants: `copy` and `copy past caches` move a program's bytes and compute nothing, `in cache`
+computes and moves nothing beyond the first cache; `float32` is the float32 layer that an INT8 one
+is held against; `dense` the layer that a sparse one is.
 """
 
 from __future__ import annotations

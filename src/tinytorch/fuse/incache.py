@@ -28,11 +28,13 @@ from tinytorch.native.aligned import aligned_empty
 _PAGE_BYTES = 4096
 _UNKNOWN_BYTES = 32_768  # of a first cache whose size can't be read: none is smaller now
 _USED = 0.75  # of it: the rest is for what the compiler keeps in memory
-_DRIVER = '''"""Repeats a fused program, each thread on memory of its own; written by tinytorch.fuse."""
+_DRIVER = '''"""Repeats a program, each thread on memory of its own; written by tinytorch.fuse."""
 
-from {module} import {serial} as once
+import sys
 
 from tinytorch.native.codecache import jit, prange
+
+once = sys.modules[{module!r}].{serial}
 
 
 @jit(parallel=True, flags=frozenset())
@@ -48,12 +50,14 @@ def repeat_{digest}({takes}, repeats, shares):
 class InCache:
     """`run()` works through `share` (about 1) times the elements of the whole call.
 
-    rows: how many of the leading axis's rows each thread keeps in its cache.
+    rows: how many of the leading axis's rows each thread keeps in its cache; operands: the arrays
+    that hold them, one thread's after the other's.
     """
 
     run: Callable[[], None]
     share: float
     rows: int
+    operands: tuple[Array, ...]
 
 
 def in_cache(fused: Fused, arguments: tuple[Any, ...], updates: tuple[int, ...] = ()) -> InCache:
@@ -87,7 +91,12 @@ def in_cache(fused: Fused, arguments: tuple[Any, ...], updates: tuple[int, ...] 
     shares = threads.get_num_threads()
     repeats = max(1, round(whole / (rows * shares)))
     driver, given = _driver(small, used, few, made, shares)
-    return InCache(lambda: driver(*given, repeats, shares), repeats * rows * shares / whole, rows)
+    return InCache(
+        run=lambda: driver(*given, repeats, shares),
+        share=repeats * rows * shares / whole,
+        rows=rows,
+        operands=tuple(filter(_is_array, given)),
+    )
 
 
 def _first_cache_bytes() -> int:
@@ -153,6 +162,7 @@ def _driver(
         lead = number * _PAGE_BYTES // len(arrays) // 64 * 64 // value.itemsize
         step = (-(-value.nbytes // _PAGE_BYTES) + 1) * _PAGE_BYTES // value.itemsize
         given[k] = aligned_empty((shares * step,), value.dtype, _PAGE_BYTES)
+        given[k][...] = 0
         for share in range(shares):
             given[k][share * step + lead :][: value.size] = value
         first = f"share * {step} + {lead}"
