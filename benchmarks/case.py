@@ -53,7 +53,8 @@ class Bar:
 class Group:
     """Cases that belong together: one table, one chart, the same peers and bars.
 
-    order: its place on the page. unit: what speed is shown in, "GFLOP/s" or "GB/s".
+    order: its place on the page. unit: what speed is shown in, "GFLOP/s" or "GB/s". floor: what no
+    call can be faster than: the longest of some yardsticks' times, each the shortest of its names.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Group:
     bars: tuple[Bar, ...]
     order: int
     unit: str = "GFLOP/s"
+    floor: tuple[tuple[str, ...], ...] = ()
 
 
 def _once(op: Op, inputs: tuple[Array, ...], params: Params) -> Op:

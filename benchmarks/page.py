@@ -7,7 +7,7 @@ made, and checked, without measuring.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,36 @@ def _verdict(group: Data, case: Data) -> str:
     return ("held" if all(told) else "**missed**") if told else "-"
 
 
+def _floor(group: Data, case: Data) -> float:
+    """Return the seconds that no call of a case can be faster than; NaN where none are known."""
+    timed = _timed(case)
+    parts = [[timed[n] for n in names if n in timed] for names in group.get("floor", ())]
+    return max(map(min, parts)) if parts and all(parts) else math.nan
+
+
+def _above_floor(group: Data, case: Data, name: str) -> float:
+    """Return how many times a case's floor a peer takes; NaN where one of them is not known."""
+    return _timed(case).get(name, math.nan) / _floor(group, case)
+
+
+def _mean(ratios: Iterable[float]) -> float:
+    logs = [math.log(r) for r in ratios if not math.isnan(r)]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+
+
+def _floor_of(group: Data) -> Iterator[str]:
+    """Say what the floor leaves to be gained."""
+    cases = [case for case in group["cases"] if _rivals(case)]
+    theirs = _mean(_above_floor(group, case, _rivals(case)[0]) for case in cases)
+    if not math.isnan(theirs):
+        ours = _mean(_above_floor(group, case, OURS) for case in cases)
+        names = ", or ".join(" or ".join(part) for part in group["floor"])
+        yield (
+            f"- floor ({names}, whichever takes longer): the best peer takes {figures(theirs)} "
+            f"times as long, ours {figures(ours)} times (geometric means)"
+        )
+
+
 def _speed(group: Data, case: Data) -> str:
     seconds = _timed(case).get(OURS)
     if not seconds:
@@ -81,13 +111,17 @@ def _group_table(group: Data) -> str:
     names = list(dict.fromkeys(n for case in group["cases"] for n in case["peers"]))
     others = [n for n in names if n != OURS]
     columns = ["case", "ours", "", *others, "best peer / ours", "bar"]
+    columns[-1:-1] = ["best peer / floor"] if group.get("floor") else []
     rows = []
     for case in group["cases"]:
         best, ratio, _ = _versus(case)
         row = [case["name"], _cell(case, OURS), _speed(group, case)]
         row += [_cell(case, n) for n in others]
-        row += [ratio if best == "-" else f"{ratio}, {best}", _verdict(group, case)]
-        rows.append(row)
+        row += [ratio if best == "-" else f"{ratio}, {best}"]
+        if group.get("floor"):
+            above = _above_floor(group, case, best)
+            row.append("-" if math.isnan(above) else f"{figures(above)}x")
+        rows.append([*row, _verdict(group, case)])
     return _cells(columns, rows)
 
 
@@ -148,7 +182,7 @@ def groups() -> str:
         return "Nothing was measured yet: `make bench PUBLISH=1` does."
     parts = []
     for group in results.read(KEPT)["groups"]:
-        part = [f"### {group['title']}", "\n".join(_bars_of(group))]
+        part = [f"### {group['title']}", "\n".join([*_bars_of(group), *_floor_of(group)])]
         if any(_rivals(case) for case in group["cases"]):
             part.append(f"![{group['title']}](charts/{chart_name(group)})")
         part.append(_group_table(group))
@@ -193,7 +227,7 @@ def _summary_rows(data: Data) -> list[list[str]]:
     rows = []
     for group in data["groups"]:
         ratios = [r for *_, r in map(_versus, group["cases"]) if not math.isnan(r)]
-        mean = math.exp(sum(map(math.log, ratios)) / len(ratios)) if ratios else math.nan
+        mean = _mean(ratios)
         told = [b["held"] for b in group["bars"]]
         rows.append(
             [

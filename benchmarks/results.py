@@ -123,6 +123,7 @@ def group_data(group: Group, measured: Measured) -> dict[str, Any]:
         "unit": group.unit,
         "whole": len(group.cases),
         "order": group.order,
+        "floor": [list(names) for names in group.floor],
         "cases": [case_data(case, result) for case, result in measured],
         "bars": [asdict(held) for held in bars(group, measured)],
     }

@@ -83,7 +83,10 @@ def groups() -> tuple[Group, ...]:
         "numexpr",
         "Numba",
         "copy",
+        "copy past caches",
+        "in cache",
     )
+    floor = (("copy", "copy past caches"), ("in cache",))
     bars = (
         Bar("the best peer, on each", 1.0),
         Bar("the best peer, geometric mean", 2.0, each=False),
@@ -96,4 +99,5 @@ def groups() -> tuple[Group, ...]:
         ),
     )
     cases = tuple(map(_case, programs.PROGRAMS))
-    return (Group("fused", "Fused programs, 4M float32", cases, peers, bars, 10, "GB/s"),)
+    title = "Fused programs, 4M float32"
+    return (Group("fused", title, cases, peers, bars, 10, "GB/s", floor),)

@@ -59,6 +59,8 @@ _ALL = (
     Peer("Numba", "peers.plain_numba", "numba"),
     Peer("SciPy", "peers.scipy_sparse", "scipy"),
     Peer("copy", "peers.ours", "tinytorch", "copy", yardstick=True),
+    Peer("copy past caches", "peers.ours", "tinytorch", "copy past caches", yardstick=True),
+    Peer("in cache", "peers.ours", "tinytorch", "in cache", yardstick=True),
     Peer("our float32", "peers.ours", "tinytorch", "float32", yardstick=True),
     Peer("our dense", "peers.ours", "tinytorch", "dense", yardstick=True),
     Peer("ONNX Runtime INT8", "peers.onnx_runtime", "onnxruntime", "int8", yardstick=True),

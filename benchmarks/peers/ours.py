@@ -1,12 +1,14 @@
 """TinyTorch itself: the kernel that the `native` backend prefers for the inputs, called directly.
 
-Variants: `copy` moves a program's bytes and computes nothing; `float32` is the float32 layer that
-an INT8 one is held against; `dense` the layer that a sparse one is.
+Variants: `copy` and `copy past caches` move a program's bytes and compute nothing, `in cache`
+computes and moves nothing beyond the first cache; `float32` is the float32 layer that an INT8 one
+is held against; `dense` the layer that a sparse one is.
 """
 
 from __future__ import annotations
 
 import functools
+import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -56,16 +58,6 @@ def program(params: Params, *arrays: Any) -> Run:
     several = isinstance(made, tuple)
     results = tuple(np.asarray(m) for m in (made if several else (made,)))
     return Run(functools.partial(fused, *arrays, out=results if several else results[0]))
-
-
-def copy(params: Params, *arrays: Any, variant: str) -> Run:
-    """Return a copy, on all threads, that reads and writes as many bytes as a program does."""
-    outputs = program(params, *arrays).call()
-    made = outputs if isinstance(outputs, tuple) else (outputs,)
-    moved = sum(a.nbytes for a in (*arrays, *made) if isinstance(a, np.ndarray | np.generic))
-    source = np.ones(moved // 8, np.float32)
-    target = np.zeros_like(source)
-    return Run(functools.partial(fuse(lambda x: x), source, out=target))
 
 
 def conv2d_backward(params: Params, dy: Any, x: Any, w: Any) -> Run:
@@ -118,11 +110,12 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     return Run(lambda: call() or b)
 
 
-def _model(name: str) -> Any:
-    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
-        from peers import ours_models
+def _other(module: str, name: str) -> Any:
+    """Return a maker from a module of its own, imported when it is needed."""
 
-        return getattr(ours_models, name)(params, *arrays, **keywords)  # type: ignore[no-any-return]
+    def make(params: Params, *arrays: Any, **keywords: Any) -> Run:
+        maker = getattr(importlib.import_module(f"peers.{module}"), name)
+        return maker(params, *arrays, **keywords)  # type: ignore[no-any-return]
 
     return make
 
@@ -140,15 +133,17 @@ def training(params: Params, *arrays: Any) -> Run:
 MAKERS = {name: functools.partial(of_op, name) for name in ops.names()}
 MAKERS |= {
     "program": program,
-    "program copy": copy,
+    "program copy": _other("ours_bounds", "copy"),
+    "program copy past caches": _other("ours_bounds", "copy_past_caches"),
+    "program in cache": _other("ours_bounds", "in_cache"),
     "quantized_linear float32": float32,
     "quantized_linear peak": int8_peak,
     "sparse": sparse,
     "sparse dense": dense,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
-    "encoder": _model("encoder"),
-    "encoder float32": _model("encoder"),
-    "generation": _model("generation"),
+    "encoder": _other("ours_models", "encoder"),
+    "encoder float32": _other("ours_models", "encoder"),
+    "generation": _other("ours_models", "generation"),
     "training": training,
 }

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytorch import config
-from tinytorch.errors import VerificationError
+from tinytorch.errors import InvalidValue, VerificationError
 from tinytorch.fuse.ir import LEAVES, Graph, Node, is_reduction
 from tinytorch.fuse.plan import Plan
 from tinytorch.fuse.table import OPERATIONS
@@ -32,7 +32,8 @@ class Explanation:
     history: (pass, graph after it); source: the emitted file. `flops` counts the graph that runs,
     `bytes_moved` its compulsory traffic, `unfused_bytes` what NumPy reads and writes, operation by
     operation. roof: the measured ceilings over it, None where they were not measured. measured:
-    the race against the unfused function, where it was asked for.
+    the race against the unfused function, where it was asked for; computing_seconds: what the
+    instructions of a large call take on operands in the first cache, where that can be had.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Explanation:
     unfused_bytes: int
     roof: Roof | None
     measured: Comparison | None
+    computing_seconds: float | None = None
 
     @property
     def predicted_seconds(self) -> float | None:
@@ -88,6 +90,12 @@ class Explanation:
             if self.predicted_seconds:
                 reached = percent_text(self.predicted_seconds / seconds)
                 lines[-1] += f", {reached} of the roofline's prediction"
+            if self.computing_seconds is not None:
+                part = percent_text(self.computing_seconds / seconds)
+                lines.append(
+                    f"its instructions alone, on operands in the first cache: "
+                    f"{seconds_text(self.computing_seconds)}, {part} of that"
+                )
         return lines
 
 
@@ -154,6 +162,20 @@ def _race(
         )
 
 
+def _computing_seconds(fused: Any, plan: Plan, arguments: tuple[Any, ...]) -> float | None:
+    """Return the seconds of a large call's instructions alone, None where rows don't fit."""
+    from tinytorch.fuse.incache import in_cache
+    from tinytorch.measure.clock import measure
+
+    if not plan.large:
+        return None
+    try:
+        found = in_cache(fused, arguments)
+    except InvalidValue:
+        return None
+    return measure(found.run, plan.name).median / found.share
+
+
 def _verify(name: str, got: np.ndarray[Any, Any], want: np.ndarray[Any, Any]) -> None:
     # NOTE: both were rounded in the same dtype, so all that can be asked is agreement to half of
     # its digits; the tests hold each operation to far less.
@@ -184,4 +206,5 @@ def explain(
         unfused_bytes=_traffic(program.history[0][1], sizes),
         roof=_roof(graph.nodes[graph.outputs[0]].dtype, bytes_moved),
         measured=_race(plan, plain, fused, arguments) if measure else None,
+        computing_seconds=_computing_seconds(fused, plan, arguments) if measure else None,
     )
