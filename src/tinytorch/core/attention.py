@@ -132,9 +132,7 @@ class MultiHeadAttention(Layer):
             and graph.is_grad_enabled()
             and type(self).attend is MultiHeadAttention.attend
             and all(type(p) is Linear and "forward" not in vars(p) for p in three)
-            and all(
-                p.bias is not None and p.weight.dtype == p.bias.dtype == x.dtype for p in three
-            )
+            and all(p.bias is not None and p.weight.dtype == p.bias.dtype == x.dtype for p in three)
             and all(p.weight.shape == (self.embed_dim, self.embed_dim) for p in three)
         )
 
