@@ -29,7 +29,7 @@ class Recipe:
 
     kind: "mlp", "cnn" or "gpt". sizes: what the weights are made from; lr: of SGD, or AdamW for
     "gpt". small: other sizes of the same kind, to load code with. at_least: the bar. backend: which
-    of ours trains; the GPT's shares threads between products and the kernels between them.
+    of ours trains; in the large ones, products share threads with the kernels between them.
     """
 
     kind: str
@@ -57,7 +57,7 @@ class Recipe:
 RECIPES = {
     "MLP 64-256-256-10, batch 64": Recipe("mlp", (64, 256, 256, 10), 64, 0.05, (8, 8, 4), 1.3),
     "MLP 784-1024-1024-10, batch 256": Recipe(
-        "mlp", (784, 1024, 1024, 10), 256, 0.05, (8, 8, 4), 1.0
+        "mlp", (784, 1024, 1024, 10), 256, 0.05, (8, 8, 4), 1.0, "native"
     ),
     "CNN 28x28, batch 64": Recipe("cnn", (28, 6, 16, 120, 84, 10), 64, 0.05, (28, 2, 2, 4), 1.0),
     # width, layers, heads, tokens in a sequence, vocabulary

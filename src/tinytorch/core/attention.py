@@ -139,5 +139,6 @@ class MultiHeadAttention(Layer):
     def _joined(self, x: Tensor) -> Tensor:
         """Return what attention gives, (B, T, embed_dim), before the projection out."""
         three = self.q_proj, self.k_proj, self.v_proj
-        weights, biases = [p.weight for p in three], [p.bias for p in three]
+        weights = [p.weight for p in three]
+        biases = [p.bias for p in three if p.bias is not None]
         return graph.apply(SelfAttentionBackward, x, *weights, *biases, count=self.num_heads)
