@@ -64,7 +64,9 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     "training": {
         "": "PyTorch has one projection for queries, keys and values, and fused optimizers; ours "
         "is the model as a user writes it. Losses of the first 20 steps agree to 1e-4 before "
-        "anything is timed. Seven tenths of our GPT's step are products, "
+        "anything is timed. The small MLP and the CNN train under `auto`, whose products are the "
+        "library's; the others under `native`, where they run on the threads of the kernels "
+        "between them. Seven tenths of our GPT's step are products, "
         "and attention with its gradient a tenth. At the larger MLP's speed the small one's "
         "products would take 0.3 ms: the rest of its step is calls.",
     },

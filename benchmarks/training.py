@@ -28,7 +28,8 @@ class Recipe:
     """A model and how it is trained.
 
     kind: "mlp", "cnn" or "gpt". sizes: what the weights are made from; lr: of SGD, or AdamW for
-    "gpt". small: other sizes of the same kind, to load code with. at_least: the bar.
+    "gpt". small: other sizes of the same kind, to load code with. at_least: the bar. backend: which
+    of ours trains; in the large ones, products share threads with the kernels between them.
     """
 
     kind: str
@@ -37,6 +38,7 @@ class Recipe:
     lr: float
     small: tuple[int, ...]
     at_least: float
+    backend: str = "auto"
 
     @property
     def flops(self) -> int:
@@ -55,12 +57,12 @@ class Recipe:
 RECIPES = {
     "MLP 64-256-256-10, batch 64": Recipe("mlp", (64, 256, 256, 10), 64, 0.05, (8, 8, 4), 1.3),
     "MLP 784-1024-1024-10, batch 256": Recipe(
-        "mlp", (784, 1024, 1024, 10), 256, 0.05, (8, 8, 4), 1.0
+        "mlp", (784, 1024, 1024, 10), 256, 0.05, (8, 8, 4), 1.0, "native"
     ),
     "CNN 28x28, batch 64": Recipe("cnn", (28, 6, 16, 120, 84, 10), 64, 0.05, (28, 2, 2, 4), 1.0),
     # width, layers, heads, tokens in a sequence, vocabulary
     "GPT 4 layers 256 wide, batch 8": Recipe(
-        "gpt", (256, 4, 8, 128, 256), 8, 3e-4, (16, 1, 2, 8, 16), 1.15
+        "gpt", (256, 4, 8, 128, 256), 8, 3e-4, (16, 1, 2, 8, 16), 1.15, "native"
     ),
 }
 

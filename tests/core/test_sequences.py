@@ -187,6 +187,44 @@ def test_gradients_of_heads(masked: bool) -> None:
     assert gradcheck(lambda x, *_: layer(x, mask), double(2, 3, 4), *layer.parameters())
 
 
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_joined_projections_are_the_three(backend: str) -> None:
+    """One product in training gives what three give, also where some weights are frozen."""
+    layer, mask = MultiHeadAttention(16, 2), create_causal_mask(5)
+    for p in layer.parameters():
+        p.data = 0.3 * RNG.standard_normal(p.shape)
+    layer.k_proj.weight.requires_grad = False
+    x = Tensor(RNG.standard_normal((3, 5, 16)), requires_grad=True)
+
+    def gradients(given: Any) -> tuple[list[Any], np.ndarray]:
+        x.grad = None
+        layer.zero_grad()
+        with use_backend(backend):
+            y = layer(x, given)
+            (y * y).sum().backward()
+        found = [p.grad for p in (x, *layer.parameters())]
+        return found, y.data
+
+    joined, y = gradients(mask)
+    apart, same = gradients(np.array(mask.data))
+    np.testing.assert_allclose(y, same, rtol=1e-4, atol=1e-4)
+    assert layer.k_proj.weight.grad is None
+    for a, b in zip(joined, apart, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_projection_replaced_is_called() -> None:
+    """Where a projection is no plain Linear, or is watched, each is called by itself."""
+    layer, mask, seen = MultiHeadAttention(8, 2), create_causal_mask(3), []
+    plain = layer.v_proj.forward
+    layer.v_proj.forward = lambda x: seen.append(x) or plain(x)  # type: ignore[method-assign]
+    layer(np.ones((1, 3, 8)), mask)
+    assert len(seen) == 1
+    del layer.v_proj.forward
+    layer(np.ones((1, 3, 8)), mask)
+    assert len(seen) == 1
+
+
 def test_heads_refuse() -> None:
     with pytest.raises(InvalidValue, match=r"divisible.*8 and 3"):
         MultiHeadAttention(8, 3)

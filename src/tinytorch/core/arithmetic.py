@@ -23,31 +23,31 @@ class Arithmetic:
     __hash__ = object.__hash__
 
     def __add__(self: Any, other: Any) -> Tensor:
-        return binary(rules.AddBackward, self, operand(other, self))
+        return binary(rules.AddBackward, self, other)
 
     def __radd__(self: Any, other: Any) -> Tensor:
         return binary(rules.AddBackward, operand(other, self), self)
 
     def __mul__(self: Any, other: Any) -> Tensor:
-        return binary(rules.MulBackward, self, operand(other, self))
+        return binary(rules.MulBackward, self, other)
 
     def __rmul__(self: Any, other: Any) -> Tensor:
         return binary(rules.MulBackward, operand(other, self), self)
 
     def __sub__(self: Any, other: Any) -> Tensor:
-        return binary(rules.SubBackward, self, operand(other, self))
+        return binary(rules.SubBackward, self, other)
 
     def __rsub__(self: Any, other: Any) -> Tensor:
         return binary(rules.SubBackward, operand(other, self), self)
 
     def __truediv__(self: Any, other: Any) -> Tensor:
-        return binary(rules.DivBackward, self, operand(other, self))
+        return binary(rules.DivBackward, self, other)
 
     def __rtruediv__(self: Any, other: Any) -> Tensor:
         return binary(rules.DivBackward, operand(other, self), self)
 
     def __pow__(self: Any, other: Any) -> Tensor:
-        return binary(rules.PowBackward, self, operand(other, self))
+        return binary(rules.PowBackward, self, other)
 
     def __rpow__(self: Any, other: Any) -> Tensor:
         return binary(rules.PowBackward, operand(other, self), self)
@@ -56,7 +56,7 @@ class Arithmetic:
         return apply(rules.NegBackward, self)
 
     def __matmul__(self: Any, other: Any) -> Tensor:
-        return binary(rules.MatmulBackward, self, operand(other, self))
+        return binary(rules.MatmulBackward, self, other)
 
     def __rmatmul__(self: Any, other: Any) -> Tensor:
         return binary(rules.MatmulBackward, operand(other, self), self)

@@ -10,7 +10,11 @@ import numpy as np
 from tinytorch.core import graph
 from tinytorch.core.kvcache import LayerMemory
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
-from tinytorch.core.rules.sequences import AttentionBackward, CausalAttentionBackward
+from tinytorch.core.rules.sequences import (
+    AttentionBackward,
+    CausalAttentionBackward,
+    SelfAttentionBackward,
+)
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.ops.spec import Array
@@ -112,7 +116,29 @@ class MultiHeadAttention(Layer):
             raise ShapeError(
                 f"MultiHeadAttention takes (B, T, {self.embed_dim}), got shape {x.shape}"
             )
+        if memory is None and self._joins(x, mask):
+            return self.out_proj(self._joined(x))  # type: ignore[no-any-return]
         q, k, v = (self.split(p(x)) for p in (self.q_proj, self.k_proj, self.v_proj))
         if memory is not None:
             k, v = memory.recall(k, v)
         return self.out_proj(self.merge(self.attend(q, k, v, mask)))  # type: ignore[no-any-return]
+
+    def _joins(self, x: Tensor, mask: Any) -> bool:
+        """Say whether the projections are to be one product: in training, where all is as made."""
+        three = self.q_proj, self.k_proj, self.v_proj
+        return (
+            isinstance(mask, CausalMask)
+            and mask.shape[-1] == x.shape[1]
+            and graph.is_grad_enabled()
+            and type(self).attend is MultiHeadAttention.attend
+            and all(type(p) is Linear and "forward" not in vars(p) for p in three)
+            and all(p.bias is not None and p.weight.dtype == p.bias.dtype == x.dtype for p in three)
+            and all(p.weight.shape == (self.embed_dim, self.embed_dim) for p in three)
+        )
+
+    def _joined(self, x: Tensor) -> Tensor:
+        """Return what attention gives, (B, T, embed_dim), before the projection out."""
+        three = self.q_proj, self.k_proj, self.v_proj
+        weights = [p.weight for p in three]
+        biases = [p.bias for p in three if p.bias is not None]
+        return graph.apply(SelfAttentionBackward, x, *weights, *biases, count=self.num_heads)

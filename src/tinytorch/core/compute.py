@@ -190,9 +190,11 @@ def attention(q: Array, k: Array, v: Array) -> Any:
     return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=True)
 
 
-def attention_gradient(q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array) -> Any:
+def attention_gradient(
+    q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array, out: Any = None
+) -> Any:
     """Return causal attention's gradients for q, k and v, from its output and logarithms."""
-    out = _like(q), _like(k), _like(v)
+    out = out or (_like(q), _like(k), _like(v))
     return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, out=out, causal=True)
 
 

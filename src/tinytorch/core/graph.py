@@ -149,6 +149,7 @@ def _tensor() -> type[Tensor]:
 
 
 _new = object.__new__
+_ticket = writes.ticket
 _NO_EDGES = (None,) * 16
 
 
@@ -195,20 +196,24 @@ def apply(rule: type[Rule], *tensors: Tensor, **params: Any) -> Tensor:
     return _result(data, node if recorded else None)
 
 
-def apply_two(rule: type[Rule], a: Tensor, b: Tensor) -> Tensor:
-    """Do what `apply` does, for a rule of two operands, written out: twice as fast."""
+def apply_two(rule: type[Rule], a: Tensor, b: Tensor | None, other: Array) -> Tensor:
+    """Do what `apply` does, for a rule of two operands, written out: twice as fast.
+
+    The second one is the array `other`: of the Tensor `b`, or a number's, of which there is none.
+    """
     node = rule()
-    needs_a, needs_b = a.requires_grad, b.requires_grad
+    needs_a = a.requires_grad
+    needs_b = b is not None and b.requires_grad
     recorded = (needs_a or needs_b) and _recording.get()
     if recorded:
         node.edges = (
             (a._grad_fn or a) if needs_a else None,
-            (b._grad_fn or b) if needs_b else None,
+            (b._grad_fn or b) if needs_b else None,  # type: ignore[union-attr]
         )
-        node.ticket = writes.ticket()
+        node.ticket = _ticket()
     else:
         node.edges = _NO_EDGES
-    data = node.forward(a._data, b._data)
+    data = node.forward(a._data, other)
     if data.__class__ is not np.ndarray:
         data = np.asarray(data)
     result: Tensor = _new(_tensor())

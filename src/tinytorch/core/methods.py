@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinytorch.core.graph import apply
-from tinytorch.core.operands import binary, cast, is_tensor, operand, plain
+from tinytorch.core.operands import binary, cast, is_tensor, plain
 from tinytorch.core.rules import arithmetic, elementwise, reduce, rows, shape
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.ops.spec import Shape
@@ -45,19 +45,19 @@ class Methods:
 
         Raises ShapeError with both shapes and the inner dimensions where they differ.
         """
-        return binary(arithmetic.MatmulBackward, self, operand(other, self))
+        return binary(arithmetic.MatmulBackward, self, other)
 
     def pow(self: Any, exponent: Any) -> Tensor:
         """Return self ** exponent."""
-        return binary(arithmetic.PowBackward, self, operand(exponent, self))
+        return binary(arithmetic.PowBackward, self, exponent)
 
     def maximum(self: Any, other: Any) -> Tensor:
         """Return the larger of both, elementwise."""
-        return binary(arithmetic.MaximumBackward, self, operand(other, self))
+        return binary(arithmetic.MaximumBackward, self, other)
 
     def minimum(self: Any, other: Any) -> Tensor:
         """Return the smaller of both, elementwise."""
-        return binary(arithmetic.MinimumBackward, self, operand(other, self))
+        return binary(arithmetic.MinimumBackward, self, other)
 
     def exp(self: Any) -> Tensor:
         """Return e to the power of each element."""

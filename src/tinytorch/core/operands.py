@@ -62,13 +62,23 @@ def operand(value: Any, beside: Any) -> Tensor:
     return graph._result(array_of(value, np.asarray(value).dtype), None)
 
 
-def binary(rule: type[Rule], a: Tensor, b: Tensor) -> Tensor:
-    """Run a rule of two operands that broadcast; dtypes meet as NumPy's do."""
-    if a._data.dtype is not b._data.dtype and (a.requires_grad or b.requires_grad):
-        common = np.result_type(a._data, b._data)
+def binary(rule: type[Rule], a: Tensor, other: Any) -> Tensor:
+    """Run a rule of two operands that broadcast; dtypes meet as NumPy's do.
+
+    `other` is a Tensor or what `operand` takes. A number beside floats is no Tensor on the way: to
+    make one costs as much as the arithmetic of a small array.
+    """
+    x, kind = a._data, other.__class__
+    if (kind is float or kind is int) and x.dtype.kind == "f":
+        return graph.apply_two(rule, a, None, np.array(other, x.dtype))
+    b = other if kind is a.__class__ else operand(other, a)
+    y = b._data
+    if x.dtype is not y.dtype and (a.requires_grad or b.requires_grad):
+        common = np.result_type(x, y)
         a, b = cast(a, common), cast(b, common)
+        y = b._data
     try:
-        return graph.apply_two(rule, a, b)
+        return graph.apply_two(rule, a, b, y)
     except ValueError as error:
         if isinstance(error, TinyTorchError):
             raise

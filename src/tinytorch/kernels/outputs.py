@@ -64,9 +64,23 @@ def destinations(
     if not isinstance(out, tuple) or len(out) != len(shapes):
         raise InvalidValue(f"{op}'s out must be a tuple of {len(shapes)} arrays")
     for i, one in enumerate(out):
-        if any(np.may_share_memory(one, other) for other in out[:i]):
+        if any(_overlap(one, other) for other in out[:i]):
             raise InvalidValue(f"{op}'s out arrays overlap: pass one array for each output")
     return tuple(fitting(op, s, dtype, one) for s, one in zip(shapes, out, strict=True))
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    """Say whether arrays have an element in common; columns of one matrix, side by side, have none.
+
+    Where that is too much work to find out, they are taken to.
+    """
+    if not np.may_share_memory(a, b):
+        return False
+    try:
+        # NOTE: any number is taken, whatever NumPy's stubs say.
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
 
 
 def fitting(op: str, shape: Shape, dtype: np.dtype[Any], out: Array | None) -> Array:

@@ -54,10 +54,10 @@ class MulBackward(Rule):
 
     def forward(self, a: Array, b: Array) -> Array:
         """Compute on the backend."""
-        for_a, for_b, *_ = self.edges
+        edges = self.edges
         self.saved = (
-            b if for_a is not None else None,
-            a if for_b is not None else None,
+            b if edges[0] is not None else None,
+            a if edges[1] is not None else None,
             a.shape,
             b.shape,
         )
@@ -145,11 +145,11 @@ class MatmulBackward(Rule):
 
     def forward(self, a: Array, b: Array) -> Array:
         """Compute on the backend; vectors as in NumPy."""
-        if a.ndim == 0 or b.ndim == 0:
-            raise ShapeError(f"matmul needs axes, got shapes {a.shape} and {b.shape}: use *")
         self.saved = a, b
         if a.ndim > 1 and b.ndim > 1:
             return compute.matmul(a, b)
+        if a.ndim == 0 or b.ndim == 0:
+            raise ShapeError(f"matmul needs axes, got shapes {a.shape} and {b.shape}: use *")
         product = compute.matmul(a[None, :] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
         if b.ndim == 1:
             product = product[..., 0]

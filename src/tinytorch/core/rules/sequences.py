@@ -68,6 +68,50 @@ class CausalAttentionBackward(Rule):
         return compute.attention_gradient(q, k, v, (out, logs), grad)
 
 
+class SelfAttentionBackward(Rule):
+    """Causal attention of x (B, T, C) to itself, its three projections as one product.
+
+    Side by side, the weights are one of (C, 3C): x is packed once instead of three times, and so
+    are its gradient's operands; and that gradient comes as one sum, not as three arrays to add.
+    """
+
+    __slots__ = ()
+    fresh = True
+
+    def forward(self, x: Array, wq: Array, wk: Array, wv: Array, *biases: Array, count: int) -> Any:
+        """Keep what the projections gave, and their weights as they were."""
+        w = np.concatenate((wq, wk, wv), axis=1)
+        q, k, v = _three(compute.linear(x, w, np.concatenate(biases)), count)
+        out, logs = compute.attention(q, k, v)
+        self.saved = x, w, q, k, v, out, logs
+        return _merged(out)
+
+    def backward(self, grad: Array) -> Any:
+        """Through attention into one array, and from there through the one product."""
+        x, w, q, k, v, out, logs = self.saved
+        b, heads, t, d = q.shape
+        joined = np.empty((b, t, w.shape[1]), q.dtype)
+        split = grad.reshape(b, t, heads, d).swapaxes(1, 2)
+        compute.attention_gradient(q, k, v, (out, logs), split, _three(joined, heads))
+        for_x, *for_w = (edge is not None for edge in self.edges[:4])
+        dx, dw = compute.matmul_gradients(x, w, joined, (for_x, any(for_w)))
+        apart = (None,) * 3 if dw is None else np.split(dw, 3, axis=1)
+        return dx, *apart, *np.split(compute.column_sums(joined), 3)
+
+
+def _three(joined: Array, heads: int) -> Any:
+    """Return what lies side by side in (B, T, 3C) as three views (B, heads, T, d)."""
+    b, t, wide = joined.shape
+    parts = joined.reshape(b, t, 3, heads, wide // (3 * heads)).transpose(2, 0, 3, 1, 4)
+    return tuple(parts)
+
+
+def _merged(heads: Array) -> Array:
+    """Return (B, heads, T, d) as (B, T, C)."""
+    b, count, t, d = heads.shape
+    return heads.swapaxes(1, 2).reshape(b, t, count * d)
+
+
 class AttentionBackward(Rule):
     """softmax(q k^T / sqrt(d) + mask) v, over heads: q, k, v (..., T, d)."""
 
