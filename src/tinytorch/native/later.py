@@ -29,7 +29,7 @@ def put_off(*names: str, without: tuple[str, ...] = ()) -> Iterator[None]:
     """Have modules named by an `import` inside loaded later; those of `without` can't be imported.
 
     Modules that are loaded already stay as they are, and from the end on imports are as ever. No
-    garbage is collected inside: modules make many objects, and nearly no garbage.
+    garbage is looked for inside: modules make many objects, and nearly no garbage.
     """
     stand_ins: dict[str, ModuleType | None] = {name: _Later(name) for name in names}
     stand_ins |= dict.fromkeys(without)
@@ -44,4 +44,12 @@ def put_off(*names: str, without: tuple[str, ...] = ()) -> Iterator[None]:
             if sys.modules.get(name, module) is module:
                 sys.modules.pop(name, None)
         if collects:
+            _grow_old()
             gc.enable()
+
+
+def _grow_old() -> None:
+    """Have the collector take what there is for old, without a look at each object of it."""
+    if not gc.get_freeze_count():  # else what someone set aside would come back
+        gc.freeze()
+        gc.unfreeze()
