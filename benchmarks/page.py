@@ -197,7 +197,10 @@ def house() -> str:
     told = results.read(KEPT)["house"] if KEPT.exists() else []
     words = {True: "held", False: "**missed**", None: "open"}
     rows = [(b["case"], b["says"], b["measured"], words[b["held"]]) for b in told]
-    return _cells(("what", "bar", "measured", "verdict"), rows)
+    table = _cells(("what", "bar", "measured", "verdict"), rows)
+    notes = NOTES.get("house", {}).items()
+    said = [f"- {name}: {text}" for name, text in notes if any(name in row[0] for row in rows)]
+    return "\n\n".join([table, "\n".join(said)] if said else [table])
 
 
 def machine() -> str:

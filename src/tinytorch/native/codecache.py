@@ -7,21 +7,20 @@ that compiled code can come from, so a change anywhere is a miss everywhere.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import linecache
 import platform
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar, cast, overload
 
 from tinytorch import config
 from tinytorch.files import write_whole
-from tinytorch.native import level, threads
+from tinytorch.native import later, level, threads
 from tinytorch.native.sources import source_hash
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -37,6 +36,10 @@ _ISA_CPU = {
     "avx2": ("x86-64-v3", ""),
     "v128": ("x86-64-v2", ""),
 }
+# What Numba imports, and few of its users need.
+_SELDOM = ("yaml", "importlib.metadata", "html", "numba.experimental")
+# Numba asks which version SciPy has, where there is one, and needs it for what nothing here uses.
+_UNASKED = ("scipy",)
 _COMPILED_PACKAGES = ("native", "kernels", "measure", "fuse")
 
 
@@ -66,7 +69,10 @@ def folder() -> Path | None:
 def numba() -> Any:
     """Import Numba once, with thread pools prepared and the CPU target that config asks for."""
     threads.prepare()
-    import numba as module
+    with later.put_off(
+        "yaml", "importlib.metadata", "html", "numba.experimental", without=_UNASKED
+    ):
+        import numba as module
 
     isa = level.isa()  # refuses what this CPU lacks
     if config.get("TINYTORCH_ISA") and platform.machine().lower() in ("x86_64", "amd64"):
@@ -156,36 +162,31 @@ class _Shared:
 def _compiled(
     function: F, flags: frozenset[str], *, parallel: bool = False, inline: bool = False
 ) -> F:
-    # NOTE: Numba's keys don't tell a function's parallel form from its serial one.
-    with _kept_in("shared" if parallel else "alone") as cached:
-        from tinytorch.native import kept  # which imports Numba
+    from tinytorch.native import kept  # which imports Numba
 
-        # NOTE: with Numba's default error model, the zero-division check of a single `/` stops
-        # the loop from vectorising.
-        compiled: F = numba().njit(
-            function,
-            parallel=parallel,
-            fastmath=set(flags),
-            error_model="numpy",
-            nogil=True,
-            forceinline=inline,
-        )
-        if cached and not inline:
-            kept.keep(compiled)
+    # NOTE: with Numba's default error model, the zero-division check of a single `/` stops the loop
+    # from vectorising.
+    compiled: F = numba().njit(
+        function,
+        parallel=parallel,
+        fastmath=set(flags),
+        error_model="numpy",
+        nogil=True,
+        forceinline=inline,
+    )
+    # NOTE: in two folders, for Numba's keys don't tell a function's parallel form from its serial
+    # one.
+    place = _part("shared" if parallel else "alone")
+    if place is not None and not inline:
+        kept.keep(compiled, place)
     return compiled
 
 
-@contextlib.contextmanager
-def _kept_in(part: str) -> Iterator[bool]:
-    """Have Numba keep what is decorated inside in a part of our folder; yield whether it can."""
-    module, place = numba(), folder()
-    previous = module.config.CACHE_DIR
-    if place is not None:
-        module.config.CACHE_DIR = str(place / part)
-    try:
-        yield place is not None
-    finally:
-        module.config.CACHE_DIR = previous
+@functools.cache
+def _part(name: str) -> str | None:
+    """Return a part of our folder, or None where nothing can be kept."""
+    place = folder()
+    return None if place is None else str(place / name)
 
 
 def c_function(function: Callable[..., Any], signature: Any) -> Any:
@@ -194,11 +195,11 @@ def c_function(function: Callable[..., Any], signature: Any) -> Any:
     Code that many compiled functions use is compiled once this way, where calling it by name would
     compile it again inside each. Cached on disk; keep the result, or its code is freed.
     """
-    with _kept_in("c") as cached:
-        from tinytorch.native import kept  # which imports Numba
+    numba()
+    from tinytorch.native import kept  # which imports Numba
 
-        options = {"fastmath": set(FLAGS), "error_model": "numpy"}
-        return kept.callback(function, signature, options, cache=cached)
+    options = {"fastmath": set(FLAGS), "error_model": "numpy"}
+    return kept.callback(function, signature, options, _part("c"))
 
 
 def load_generated(source: str, name: str) -> ModuleType:
