@@ -18,11 +18,12 @@ from tinytorch.native.int8.addresses import floats_at, ints_at
 from tinytorch.native.simd import like, select
 
 _INT, _LONG, _REAL = ir.IntType(32), ir.IntType(64), ir.FloatType()
-_VECTORS = 2
+# Numbers whose activations are computed at once: four vectors' chains of operations fill the CPU.
+_TOGETHER = 32
 
 
 class _Settler:
-    """Writes the code that settles a tile of two vectors of columns."""
+    """Writes the code that settles a tile, a vector of columns after the other."""
 
     def __init__(self, builder: Any, to_float: bool) -> None:
         self.builder, self.to_float = builder, to_float
@@ -40,23 +41,24 @@ class _Settler:
         zeros = ir.Constant(ir.VectorType(_INT, self.lanes), None)
         return self.builder.shuffle_vector(single, undefined, zeros)
 
-    def write(self, sums: Any, rows: Any, columns: list[Any], scales: Any, zeros: Any) -> None:
-        """Settle `rows` rows; columns are addresses of constants, weight sums, scales, biases."""
+    def write(
+        self, sums: Any, rows: Any, width: Any, columns: list[Any], of_rows: tuple[Any, Any]
+    ) -> None:
+        """Settle rows of `width` sums, whole vectors.
+
+        columns: addresses of constants, weight sums, scales, biases; of_rows: of scales and zeros.
+        """
         builder = self.builder
-        offsets = [_LONG(v * self.lanes) for v in range(_VECTORS)]
+        scales, zeros = of_rows
         kinds = (self.integers, self.integers, self.reals, self.reals)
-        held = [
-            [self.load(start, o, kind) for o in offsets]
-            for start, kind in zip(columns, kinds, strict=True)
-        ]
-        with cgutils.for_range(builder, rows) as loop:
-            zero = self.spread(zeros, loop.index, self.integers)
-            scale = self.spread(scales, loop.index, self.reals)
-            row = builder.mul(loop.index, _LONG(_VECTORS * self.lanes))
-            for offset, *column in zip(offsets, *held, strict=True):
-                place = builder.gep(sums, [builder.add(row, offset)])
+        with cgutils.for_range_slice(builder, _LONG(0), width, _LONG(self.lanes)) as (v, _):
+            held = [self.load(start, v, k) for start, k in zip(columns, kinds, strict=True)]
+            with cgutils.for_range(builder, rows) as loop:
+                zero = self.spread(zeros, loop.index, self.integers)
+                scale = self.spread(scales, loop.index, self.reals)
+                place = builder.gep(sums, [builder.add(builder.mul(loop.index, width), v)])
                 value = self.load(place, _LONG(0), self.integers)
-                value = self.settled(value, column, zero, scale)
+                value = self.settled(value, held, zero, scale)
                 there = builder.bitcast(place, value.type.as_pointer())
                 builder.store(value, there, align=4 * self.lanes)
 
@@ -74,19 +76,20 @@ class _Settler:
 def _settling(to_float: bool) -> Any:
     """Make an intrinsic that settles a tile in place; as floats, or as the integers they are.
 
-    (sums, rows, constants, weight sums, column scales, biases, row scales, row zeros), all by
-    pointer; what belongs to columns has whole tiles of them.
+    (sums, rows, width, constants, weight sums, column scales, biases, row scales, row zeros), by
+    pointer but for the counts; what belongs to columns has whole tiles of them.
     """
     ints, floats = types.CPointer(types.int32), types.CPointer(types.float32)
 
     @intrinsic
-    def settle(typing_context, sums, rows, constants, weights, steps, biases, scales, zeros):
+    def settle(typing_context, sums, rows, width, constants, weights, steps, biases, scales, zeros):
         def generate(context, builder, signature, args):
             writer = _Settler(builder, to_float)
-            writer.write(args[0], args[1], list(args[2:6]), args[6], args[7])
+            writer.write(*args[:3], list(args[3:7]), (args[7], args[8]))
             return context.get_dummy_value()
 
-        signature = (ints, types.int64, ints, ints, floats, floats, floats, ints)
+        size = types.int64
+        signature = (ints, size, size, ints, ints, floats, floats, floats, ints)
         return types.void(*signature), generate
 
     return settle
@@ -96,25 +99,26 @@ _settle_floats, _settle_integers = _settling(True), _settling(False)
 
 
 @intrinsic
-def _put_rows(typing_context, tile, rows, out, out_row):
-    """Write the rows of a tile, whole vectors, to `out`, `out_row` numbers from row to row."""
+def _put_rows(typing_context, tile, rows, width, out, out_row):
+    """Write rows of a tile, whole vectors, to `out`, `out_row` numbers from row to row."""
     if not isinstance(out, types.CPointer) or tile != out:
         return None
 
     def generate(context, builder, signature, args):
         writer = _Settler(builder, False)
-        with cgutils.for_range(builder, args[1]) as loop:
-            source = builder.mul(loop.index, _LONG(_VECTORS * writer.lanes))
-            target = builder.mul(loop.index, args[3])
-            for v in range(_VECTORS):
-                offset = _LONG(v * writer.lanes)
+        tile, rows, width, out, out_row = args
+        with cgutils.for_range(builder, rows) as loop:
+            source = builder.gep(tile, [builder.mul(loop.index, width)])
+            target = builder.gep(out, [builder.mul(loop.index, out_row)])
+            step = _LONG(writer.lanes)
+            with cgutils.for_range_slice(builder, _LONG(0), width, step) as (offset, _):
                 # The bits, whatever they are.
-                value = writer.load(args[0], builder.add(source, offset), writer.integers)
-                place = builder.gep(args[2], [builder.add(target, offset)])
+                value = writer.load(source, offset, writer.integers)
+                place = builder.gep(target, [offset])
                 builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(tile, types.int64, out, types.int64), generate
+    return types.void(tile, types.int64, types.int64, out, types.int64), generate
 
 
 @jit
@@ -124,7 +128,12 @@ def _activate(values, count, activation):
             zero = like(values[i], 0.0)
             values[i] = select(values[i] < zero, zero, values[i])  # a NaN stays
     elif activation == 2:
-        for i in range(count):
+        blocks = count // _TOGETHER
+        for block in range(blocks):
+            for i in range(_TOGETHER):
+                at = block * _TOGETHER + i
+                values[at] = vmath.gelu_tanh(values[at])
+        for i in range(blocks * _TOGETHER, count):
             values[i] = vmath.gelu_tanh(values[i])
     elif activation == 3:
         for i in range(count):
@@ -134,7 +143,7 @@ def _activate(values, count, activation):
 @jit
 def _put(tile, tile_row, rows, width, out, out_row, out_column):
     if out_column == 1 and width == tile_row:
-        _put_rows(tile, rows, out, out_row)
+        _put_rows(tile, rows, width, out, out_row)
     else:
         for i in range(rows):
             for j in range(width):
@@ -164,7 +173,15 @@ def to_floats(
     constants, weights = ints_at(columns), ints_at(columns + stride)
     steps = floats_at(columns + 2 * stride)
     _settle_floats(
-        ints_at(sums), rows, constants, weights, steps, biases, floats_at(scales), ints_at(zeros)
+        ints_at(sums),
+        rows,
+        tile_row,
+        constants,
+        weights,
+        steps,
+        biases,
+        floats_at(scales),
+        ints_at(zeros),
     )
     _activate(floats_at(sums), rows * tile_row, activation)
     _put(floats_at(sums), tile_row, rows, width, floats_at(out), out_row, out_column)
@@ -187,6 +204,14 @@ def to_integers(
     """Settle a tile and write it to int32 `out`; otherwise as `to_floats`."""
     weights, unused = ints_at(columns + stride), floats_at(columns)
     _settle_integers(
-        ints_at(sums), rows, ints_at(columns), weights, unused, unused, unused, ints_at(zeros)
+        ints_at(sums),
+        rows,
+        tile_row,
+        ints_at(columns),
+        weights,
+        unused,
+        unused,
+        unused,
+        ints_at(zeros),
     )
     _put(ints_at(sums), tile_row, rows, width, ints_at(out), out_row, out_column)

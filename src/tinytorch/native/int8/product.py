@@ -26,8 +26,6 @@ Array = NDArray[Any]
 WORTH_SHARING = 1 << 20
 # The codes of a block of rows, which every panel reads again, stay in the second cache.
 _BLOCK_BYTES = 128 << 10
-# Tiles above each other whose sums are settled together.
-_TILES_FINISHED = 4
 
 
 class _Room(threading.local):
@@ -114,7 +112,7 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
         grid = (high, count // high)
     codes = -(-block * row_bytes // 64) * 64
     numbers = -(-block * 4 // 64) * 64
-    finished = _TILES_FINISHED * dot.rows
+    finished = dot.finished_rows
     room = (codes + 2 * numbers + finished * dot.columns * 4 + 64) // 64 * 64
     return (
         blocked.Shape(M, N, K, padded, dot.code_bytes),
