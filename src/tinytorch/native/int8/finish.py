@@ -41,14 +41,14 @@ class _Settler:
         zeros = ir.Constant(ir.VectorType(_INT, self.lanes), None)
         return self.builder.shuffle_vector(single, undefined, zeros)
 
-    def write(
-        self, sums: Any, rows: Any, width: Any, columns: list[Any], of_rows: tuple[Any, Any]
-    ) -> None:
-        """Settle rows of `width` sums, whole vectors.
+    def write(self, tile: tuple[Any, ...], columns: list[Any], of_rows: tuple[Any, Any]) -> None:
+        """Settle rows of sums into `out`, whole vectors.
 
-        columns: addresses of constants, weight sums, scales, biases; of_rows: of scales and zeros.
+        tile: (sums, rows, width, out, out_row); columns: addresses of constants, weight sums,
+        scales, biases; of_rows: of scales and zeros.
         """
         builder = self.builder
+        sums, rows, width, out, out_row = tile
         scales, zeros = of_rows
         kinds = (self.integers, self.integers, self.reals, self.reals)
         with cgutils.for_range_slice(builder, _LONG(0), width, _LONG(self.lanes)) as (v, _):
@@ -59,8 +59,8 @@ class _Settler:
                 place = builder.gep(sums, [builder.add(builder.mul(loop.index, width), v)])
                 value = self.load(place, _LONG(0), self.integers)
                 value = self.settled(value, held, zero, scale)
-                there = builder.bitcast(place, value.type.as_pointer())
-                builder.store(value, there, align=4 * self.lanes)
+                there = builder.gep(out, [builder.add(builder.mul(loop.index, out_row), v)])
+                builder.store(value, builder.bitcast(there, value.type.as_pointer()), align=4)
 
     def settled(self, total: Any, column: list[Any], zero: Any, scale: Any) -> Any:
         """Return a vector of sums settled."""
@@ -74,22 +74,29 @@ class _Settler:
 
 
 def _settling(to_float: bool) -> Any:
-    """Make an intrinsic that settles a tile in place; as floats, or as the integers they are.
+    """Make an intrinsic that settles a tile; as floats, or as the integers they are.
 
-    (sums, rows, width, constants, weight sums, column scales, biases, row scales, row zeros), by
-    pointer but for the counts; what belongs to columns has whole tiles of them.
+    (sums, rows, width, out, out_row, columns, stride, row scales, row zeros): `out` may be the sums
+    themselves; the rest as in `to_floats`.
     """
     ints, floats = types.CPointer(types.int32), types.CPointer(types.float32)
 
     @intrinsic
-    def settle(typing_context, sums, rows, width, constants, weights, steps, biases, scales, zeros):
+    def settle(typing_context, sums, rows, width, out, out_row, columns, stride, scales, zeros):
         def generate(context, builder, signature, args):
-            writer = _Settler(builder, to_float)
-            writer.write(*args[:3], list(args[3:7]), (args[7], args[8]))
+            kinds = (_INT, _INT, _REAL, _REAL)
+            starts = [
+                builder.inttoptr(
+                    builder.add(args[5], builder.mul(args[6], _LONG(i))), kind.as_pointer()
+                )
+                for i, kind in enumerate(kinds)
+            ]
+            _Settler(builder, to_float).write(args[:5], starts, args[7:9])
             return context.get_dummy_value()
 
         size = types.int64
-        signature = (ints, size, size, ints, ints, floats, floats, floats, ints)
+        target = floats if to_float else ints
+        signature = (ints, size, size, target, size, size, size, floats, ints)
         return types.void(*signature), generate
 
     return settle
@@ -169,22 +176,22 @@ def to_floats(
     All are addresses but the counts; `columns` is that of constants, sums of weights, scales and
     biases, `stride` bytes from each to the next.
     """
-    biases = floats_at(columns + 3 * stride)
-    constants, weights = ints_at(columns), ints_at(columns + stride)
-    steps = floats_at(columns + 2 * stride)
+    is_direct = activation == 0 and out_column == 1 and width == tile_row
+    target, target_row = (out, out_row) if is_direct else (sums, tile_row)
     _settle_floats(
         ints_at(sums),
         rows,
         tile_row,
-        constants,
-        weights,
-        steps,
-        biases,
+        floats_at(target),
+        target_row,
+        columns,
+        stride,
         floats_at(scales),
         ints_at(zeros),
     )
-    _activate(floats_at(sums), rows * tile_row, activation)
-    _put(floats_at(sums), tile_row, rows, width, floats_at(out), out_row, out_column)
+    if not is_direct:
+        _activate(floats_at(sums), rows * tile_row, activation)
+        _put(floats_at(sums), tile_row, rows, width, floats_at(out), out_row, out_column)
 
 
 def to_integers(
@@ -202,16 +209,15 @@ def to_integers(
     activation,
 ):
     """Settle a tile and write it to int32 `out`; otherwise as `to_floats`."""
-    weights, unused = ints_at(columns + stride), floats_at(columns)
     _settle_integers(
         ints_at(sums),
         rows,
         tile_row,
-        ints_at(columns),
-        weights,
-        unused,
-        unused,
-        unused,
+        ints_at(sums),
+        tile_row,
+        columns,
+        stride,
+        floats_at(scales),
         ints_at(zeros),
     )
     _put(ints_at(sums), tile_row, rows, width, ints_at(out), out_row, out_column)
