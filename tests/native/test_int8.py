@@ -263,6 +263,14 @@ def test_other_dots_keep_their_sums_in_registers(name, cpu, lanes, registers, mn
     assert not spills
 
 
+def test_maddubs_takes_its_weights_from_memory_as_operands():
+    """Each multiplication reads its own: loads of their own would be instructions, which bind it."""
+    dot = tile_for("maddubs", 8, 16)
+    found = re.findall(r"vpmaddubsw\s(.*)", assembly(dot, "znver3"))
+    assert len(found) == 3 * 4 * dot.rows * dot.vectors  # three ways of summing a record's groups
+    assert all("(%r" in operands for operands in found)
+
+
 def test_the_portable_dot_is_vector_code_on_arm():
     asm = assembly(tile_for("portable", 4, 32), "generic", "aarch64-unknown-linux-gnu")
     assert len(re.findall(r"\s(?:mla|smlal2?)\s+v\d+\.4s", asm)) >= 48
