@@ -264,7 +264,7 @@ def test_other_dots_keep_their_sums_in_registers(name, cpu, lanes, registers, mn
 
 
 def test_maddubs_takes_its_weights_from_memory_as_operands():
-    """Each multiplication reads its own: loads of their own would be instructions, which bind it."""
+    """Loads of their own would be instructions more, and instructions are what binds it."""
     dot = tile_for("maddubs", 8, 16)
     found = re.findall(r"vpmaddubsw\s(.*)", assembly(dot, "znver3"))
     assert len(found) == 3 * 4 * dot.rows * dot.vectors  # three ways of summing a record's groups
