@@ -267,7 +267,8 @@ def test_maddubs_takes_its_weights_from_memory_as_operands():
     """Loads of their own would be instructions more, and instructions are what binds it."""
     dot = tile_for("maddubs", 8, 16)
     found = re.findall(r"vpmaddubsw\s(.*)", assembly(dot, "znver3"))
-    assert len(found) == 3 * 4 * dot.rows * dot.vectors  # three ways of summing a record's groups
+    # Three ways of summing a record's 4 groups, which may share their beginnings.
+    assert 2 * 4 * dot.rows * dot.vectors < len(found) <= 3 * 4 * dot.rows * dot.vectors
     assert all("(%r" in operands for operands in found)
 
 

@@ -107,7 +107,9 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
     if M * N * K >= WORTH_SHARING:
         # Rows are prepared once in each share of columns, so columns are cut only for want of rows.
         high = next(
-            n for n in range(count, 0, -1) if count % n == 0 and (n * 2 * dot.rows <= M or n == 1)
+            n
+            for n in range(count, 0, -1)
+            if count % n == 0 and (n * max(2 * dot.rows, 16) <= M or n == 1)
         )
         grid = (high, count // high)
     codes = -(-block * row_bytes // 64) * 64
