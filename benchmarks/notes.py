@@ -97,15 +97,17 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     "minilm8": {
         "": "Codes of activations have 7 bits where the CPU lacks INT8 dot products (VNNI), for "
         "8 bits would need 16-bit products, of half as many numbers each. So that 7 bits "
-        "are enough, each channel is divided by a factor that evens them out. Three ways "
+        "are enough, each channel is divided by a factor that evens them out. Four ways "
         "were tried on a Zen 3, at 1x16, 8x128 and 32x128: one call for each op with "
         "queries, keys and values in float32 and the rest in 8 bits (10, 174 and 650 ms); "
-        "the same products in compiled layers (3.9, 155 and 576 ms); and all products in "
-        "evened 7 bits (2.8, 113 and 440 ms). The loop of INT8 instructions in registers "
-        "does 330 to 380 GFLOP/s there (the peak in the table of INT8 layers): at 8x128 the "
-        "products alone take 60 ms at that speed, and attention in float32 another 7. 1.8 "
-        "times ONNX Runtime's INT8 would be some 92 ms, three quarters of what the "
-        "instructions could do if softmax, norms, GELU and rounding cost nothing.",
+        "the same products in compiled layers (3.9, 155 and 576 ms); all products in evened "
+        "7 bits (2.8, 113 and 440 ms); and these with the wide tiles of the table of INT8 layers "
+        "(2.7, 91 and 390 ms). The column INT8 peak is the time of as many multiply-adds as the "
+        "products have, of that tile on operands in the first cache, and of nothing else: no "
+        "attention, softmax, norm, GELU or rounding, and no weights read from memory. At 8x128 it "
+        "is half of ours. There 1.8 times ONNX Runtime's INT8 asks for three fifths of the peak "
+        "from the whole model, and layers alone reach 0.7 to 0.75 of it; attention in float32 "
+        "takes another 7 ms.",
     },
     "generation": {
         "": "A step is one compiled call on keys and values where they lie, the threads sharing "
