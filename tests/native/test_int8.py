@@ -14,7 +14,7 @@ from tinytorch.native import level, threads
 from tinytorch.native.int8 import dots, product, routines
 from tinytorch.native.int8.addresses import address_of
 from tinytorch.native.int8.product import How
-from tinytorch.native.int8.tile import CENTRED, HALVES, PLAIN, tile_ir
+from tinytorch.native.int8.tile import CENTRED, PAIRS, PLAIN, tile_ir
 
 X86 = level._is_x86()
 HERE = ["emulated", "portable", *(("maddubs", "int16") if X86 else ())]
@@ -80,7 +80,7 @@ def test_the_ends_of_the_range_do_not_saturate(name):
 
 @pytest.mark.skipif(not X86, reason="maddubs is x86-64's")
 @pytest.mark.parametrize(
-    ("way", "low", "high"), [(PLAIN, -16, 16), (CENTRED, 0, 64), (HALVES, -127, 127)]
+    ("way", "low", "high"), [(PLAIN, -16, 16), (PAIRS, 0, 64), (CENTRED, -127, 127)]
 )
 def test_each_way_of_summing_in_int16_is_taken_and_exact(way, low, high):
     dot = dots.dot_named("maddubs")
@@ -94,11 +94,11 @@ def test_each_way_of_summing_in_int16_is_taken_and_exact(way, low, high):
 
 @pytest.mark.skipif(not X86, reason="maddubs is x86-64's")
 def test_ways_are_chosen_at_their_very_bounds():
-    """8 weights a lane: P <= 258 is plain, P + N <= 516 centred; one more is not."""
+    """P <= 258 of a lane's 8 weights is plain, of each 4 of them in pairs; one more is not."""
     dot = dots.dot_named("maddubs")
-    for total, way in ((258, PLAIN), (259, CENTRED), (516, CENTRED), (517, HALVES)):
+    for total, way in ((258, PLAIN), (259, PAIRS), (516, PAIRS), (517, CENTRED)):
         b = np.zeros((16, 1), np.int8)
-        lane = [0, 1, 4, 5, 8, 9, 12, 13]
+        lane = [0, 8, 1, 9, 4, 12, 5, 13]
         b[lane, 0] = [total // 8 + (i < total % 8) for i in range(8)]
         packed = product.pack(b, dot)
         assert packed.kinds.max() == way, total
@@ -112,7 +112,7 @@ def test_a_sum_that_is_not_proved_would_be_wrong():
     dot = dots.dot_named("maddubs")
     b = np.full((16, 16), 127, np.int8)
     packed = product.pack(b, dot)
-    assert np.all(packed.kinds == HALVES)
+    assert np.all(packed.kinds == CENTRED)
     packed.kinds[...] = PLAIN
     full = np.full((4, 16), 127, np.int8)
     assert not np.array_equal(sums(full, b, dot, packed=packed), exact(full, b))
@@ -261,6 +261,15 @@ def test_other_dots_keep_their_sums_in_registers(name, cpu, lanes, registers, mn
     assert len(re.findall(rf"\s{mnemonic}\s.*%{wide}\d+$", asm, re.MULTILINE)) >= 12
     spills = re.findall(rf"%{wide}\d+, -?\d*\(%rsp\)", asm)
     assert not spills
+
+
+def test_maddubs_takes_its_weights_from_memory_as_operands():
+    """Loads of their own would be instructions more, and instructions are what binds it."""
+    dot = tile_for("maddubs", 8, 16)
+    found = re.findall(r"vpmaddubsw\s(.*)", assembly(dot, "znver3"))
+    # Three ways of summing a record's 4 groups, which may share their beginnings.
+    assert 2 * 4 * dot.rows * dot.vectors < len(found) <= 3 * 4 * dot.rows * dot.vectors
+    assert all("(%r" in operands for operands in found)
 
 
 def test_the_portable_dot_is_vector_code_on_arm():

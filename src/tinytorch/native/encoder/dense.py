@@ -1,7 +1,7 @@
 """Rows of activations by a packed weight, inside compiled code: of float32, or of INT8 codes.
 
-A weight is twelve numbers in a table (`Dense`), and the product is called by address: one compiled
-form serves every layer of every model.
+A weight is a row of numbers in a table (`Dense`), and the product is called by address: one
+compiled form serves every layer of every model.
 """
 
 from __future__ import annotations
@@ -22,16 +22,18 @@ from tinytorch.native.int8.addresses import floats_at, longs_at
 
 # `panels` are float32 (K, N) by panels, or codes; the bias is there in either case. For codes the
 # rest says what `int8.Weights` and `int8.Shape` do, and the columns hold the bias as well, where it
-# is to be added at once; `inverse` (K floats) is what rows are multiplied by first, unless it is 0.
+# is to be added at once; `inverse` (K floats) is what rows are multiplied by first, unless it is 0;
+# `wide` is the columns of a panel.
 Dense = namedtuple(
-    "Dense", "is_coded panels K N bias starts kinds columns column_bytes steps padded inverse"
+    "Dense", "is_coded panels K N bias starts kinds columns column_bytes steps padded inverse wide"
 )
 SIZE = len(Dense._fields)
 # What all coded weights share: their tile, their routines, and the bytes from where rows become
 # codes to where their scales, zeros and sums are, and rows that were multiplied before.
 Coder = namedtuple(
     "Coder",
-    "rows columns block code_bytes top prepare tile finish scales_at zeros_at sums_at rows_at",
+    "rows columns block code_bytes top prepare tile finish scales_at zeros_at sums_at rows_at "
+    "finished",
 )
 # The bytes of B's panel that are walked in one go: it stays in the first cache, beside A's rows.
 _PANEL_BYTES = 24 << 10
@@ -70,7 +72,7 @@ def is_coded(weight):
 @jit
 def part_of(weight, share, shares):
     """Return the columns, first and last, that are a share's part: whole panels, of either kind."""
-    wide = NR(np.float32(0))
+    wide = longs_at(weight)[12] if is_coded(weight) else NR(np.float32(0))
     N = width_of(weight)
     panels = (N + wide - 1) // wide
     first, last = share * panels // shares * wide, (share + 1) * panels // shares * wide
@@ -143,7 +145,7 @@ def _multiply_codes(a, a_row, rows, dense, columns, out, out_row, activation, co
         ),
         int8.Target(out, out_row, 1, activation),
         int8.Shape(rows, dense.N, dense.K, dense.padded, coder.code_bytes),
-        int8.Tile(coder.rows, coder.columns, 4 * coder.rows, coder.block),
+        int8.Tile(coder.rows, coder.columns, coder.finished, coder.block),
         int8.Routines(coder.prepare, coder.tile, coder.finish),
         int8.Room(codes, codes + coder.scales_at, codes + coder.zeros_at, codes + coder.sums_at),
     )
@@ -157,11 +159,13 @@ def _multiply(a, a_row, rows, weight, first, last, out, out_row, activation, str
     comes next, unless there is an activation: its number, -1 for none.
     """
     n = longs_at(weight)
-    dense = Dense(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11])
+    dense = Dense(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], 0)
     columns = (first, last)
     if dense.is_coded != 0:
         c = longs_at(about)
-        coder = Coder(c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11])
+        coder = Coder(
+            c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12]
+        )
         number = max(activation, 0)
         _multiply_codes(a, a_row, rows, dense, columns, out, out_row, number, coder, codes)
         return

@@ -118,7 +118,17 @@ class Dense:
         inverse = 0 if self.inverse is None else tables.hold(self.inverse)
         w = weight.numbers
         rest = [w.starts, w.kinds, address_of(columns), w.column_bytes, w.steps]
-        return [1, address_of(panels), K, N, bias, *rest, weight.dot.padded(K), inverse]
+        return [
+            1,
+            address_of(panels),
+            K,
+            N,
+            bias,
+            *rest,
+            weight.dot.padded(K),
+            inverse,
+            weight.dot.columns,
+        ]
 
 
 @dataclass(frozen=True)
@@ -232,7 +242,7 @@ class Encoder:
         block = -(-self._block // dot.rows) * dot.rows
         widest = max(dot.padded(weight.shape[0]) for weight in coded) * dot.code_bytes
         codes, numbers = -(-block * widest // 64) * 64, -(-block * 4 // 64) * 64
-        sums_end = codes + 2 * numbers + -(-16 * dot.rows * dot.columns // 64) * 64
+        sums_end = codes + 2 * numbers + -(-4 * dot.finished_rows * dot.columns // 64) * 64
         deepest = max(weight.shape[0] for weight in coded)
         self._code_room = sums_end + 4 * block * deepest + 64
         prepare, tile, finish = int8_routines.addresses(
@@ -240,7 +250,16 @@ class Encoder:
         )
         places = codes, codes + numbers, codes + 2 * numbers, sums_end
         about = Coder(
-            dot.rows, dot.columns, block, dot.code_bytes, dot.top, prepare, tile, finish, *places
+            dot.rows,
+            dot.columns,
+            block,
+            dot.code_bytes,
+            dot.top,
+            prepare,
+            tile,
+            finish,
+            *places,
+            dot.finished_rows,
         )
         return {"coder": self._tables.hold(np.array(about))}
 

@@ -12,8 +12,8 @@ from collections import namedtuple
 from typing import Any
 
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.pointers import call, types
-from tinytorch.native.int8.addresses import longs_at
+from tinytorch.native.gemm.pointers import ask_to_write, call, types
+from tinytorch.native.int8.addresses import floats_at, longs_at
 
 # Everything is a number: addresses, and counts in elements unless the name says bytes.
 Source = namedtuple("Source", "start row item_bytes scale zero top")
@@ -38,12 +38,15 @@ def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room
     sums_bytes = 4 * tile.rows * tile.columns
     for i in range(0, count, tile.finished_rows):
         rows = min(tile.finished_rows, count - i)
+        place = (first + i) * target.row + j * target.column
+        if target.column == 1:
+            # A tile's time before they are written: rows' ends lie in as many pages.
+            ask_to_write(floats_at(target.start + 4 * place), rows, target.row, width)
         sums = room.sums
         for k in range(i, i + rows, tile.rows):
             codes = room.codes + k * row_bytes
             call(routines.tile, codes, row_bytes, packed, kinds, weights.steps, sums)
             sums += sums_bytes
-        place = (first + i) * target.row + j * target.column
         call(
             routines.finish,
             room.sums,

@@ -54,6 +54,11 @@ class Dot:
         return self.vectors * self.lanes
 
     @property
+    def finished_rows(self) -> int:
+        """The rows of the tiles above each other whose sums are settled together."""
+        return max(4, 16 // self.rows) * self.rows
+
+    @property
     def code_bytes(self) -> int:
         """The bytes of one packed code: 4 bytes hold a group."""
         return 4 // self.group
@@ -68,8 +73,10 @@ def dot_named(name: str) -> Dot:
     """Return a dot with the tile that fills the vector registers of `level.isa()`."""
     lanes, registers = level.vector_bytes() // 4, level.register_count()
     if name == "maddubs":
-        # Beside 4 x 2 sums: 2 x 2 in int16, two vectors of weights, one of activations, a product.
-        return Dot(name, 4, 2, lanes, group=4, top=127, groups=RECORD_GROUPS)
+        # Beside 8 sums: four vectors of activations, two in int16, ones. Instructions bind it, and
+        # wide tiles spread each activation for more of them; longer panels leave the first cache.
+        rows, vectors = (2, 4) if lanes <= 8 else (4, 2)
+        return Dot(name, rows, vectors, lanes, group=4, top=127, groups=RECORD_GROUPS)
     group, top = (4, 255) if name in ("vnni", "emulated") else (2, 255)
     return Dot(name, (registers - 4) // 2, 2, lanes, group, top)
 

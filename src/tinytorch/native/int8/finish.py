@@ -18,11 +18,12 @@ from tinytorch.native.int8.addresses import floats_at, ints_at
 from tinytorch.native.simd import like, select
 
 _INT, _LONG, _REAL = ir.IntType(32), ir.IntType(64), ir.FloatType()
-_VECTORS = 2
+# Numbers whose activations are computed at once: four vectors' chains of operations fill the CPU.
+_TOGETHER = 32
 
 
 class _Settler:
-    """Writes the code that settles a tile of two vectors of columns."""
+    """Writes the code that settles a tile, a vector of columns after the other."""
 
     def __init__(self, builder: Any, to_float: bool) -> None:
         self.builder, self.to_float = builder, to_float
@@ -40,25 +41,26 @@ class _Settler:
         zeros = ir.Constant(ir.VectorType(_INT, self.lanes), None)
         return self.builder.shuffle_vector(single, undefined, zeros)
 
-    def write(self, sums: Any, rows: Any, columns: list[Any], scales: Any, zeros: Any) -> None:
-        """Settle `rows` rows; columns are addresses of constants, weight sums, scales, biases."""
+    def write(self, tile: tuple[Any, ...], columns: list[Any], of_rows: tuple[Any, Any]) -> None:
+        """Settle rows of sums into `out`, whole vectors.
+
+        tile: (sums, rows, width, out, out_row); columns: addresses of constants, weight sums,
+        scales, biases; of_rows: of scales and zeros.
+        """
         builder = self.builder
-        offsets = [_LONG(v * self.lanes) for v in range(_VECTORS)]
+        sums, rows, width, out, out_row = tile
+        scales, zeros = of_rows
         kinds = (self.integers, self.integers, self.reals, self.reals)
-        held = [
-            [self.load(start, o, kind) for o in offsets]
-            for start, kind in zip(columns, kinds, strict=True)
-        ]
-        with cgutils.for_range(builder, rows) as loop:
-            zero = self.spread(zeros, loop.index, self.integers)
-            scale = self.spread(scales, loop.index, self.reals)
-            row = builder.mul(loop.index, _LONG(_VECTORS * self.lanes))
-            for offset, *column in zip(offsets, *held, strict=True):
-                place = builder.gep(sums, [builder.add(row, offset)])
+        with cgutils.for_range_slice(builder, _LONG(0), width, _LONG(self.lanes)) as (v, _):
+            held = [self.load(start, v, k) for start, k in zip(columns, kinds, strict=True)]
+            with cgutils.for_range(builder, rows) as loop:
+                zero = self.spread(zeros, loop.index, self.integers)
+                scale = self.spread(scales, loop.index, self.reals)
+                place = builder.gep(sums, [builder.add(builder.mul(loop.index, width), v)])
                 value = self.load(place, _LONG(0), self.integers)
-                value = self.settled(value, column, zero, scale)
-                there = builder.bitcast(place, value.type.as_pointer())
-                builder.store(value, there, align=4 * self.lanes)
+                value = self.settled(value, held, zero, scale)
+                there = builder.gep(out, [builder.add(builder.mul(loop.index, out_row), v)])
+                builder.store(value, builder.bitcast(there, value.type.as_pointer()), align=4)
 
     def settled(self, total: Any, column: list[Any], zero: Any, scale: Any) -> Any:
         """Return a vector of sums settled."""
@@ -72,21 +74,29 @@ class _Settler:
 
 
 def _settling(to_float: bool) -> Any:
-    """Make an intrinsic that settles a tile in place; as floats, or as the integers they are.
+    """Make an intrinsic that settles a tile; as floats, or as the integers they are.
 
-    (sums, rows, constants, weight sums, column scales, biases, row scales, row zeros), all by
-    pointer; what belongs to columns has whole tiles of them.
+    (sums, rows, width, out, out_row, columns, stride, row scales, row zeros): `out` may be the sums
+    themselves; the rest as in `to_floats`.
     """
     ints, floats = types.CPointer(types.int32), types.CPointer(types.float32)
 
     @intrinsic
-    def settle(typing_context, sums, rows, constants, weights, steps, biases, scales, zeros):
+    def settle(typing_context, sums, rows, width, out, out_row, columns, stride, scales, zeros):
         def generate(context, builder, signature, args):
-            writer = _Settler(builder, to_float)
-            writer.write(args[0], args[1], list(args[2:6]), args[6], args[7])
+            kinds = (_INT, _INT, _REAL, _REAL)
+            starts = [
+                builder.inttoptr(
+                    builder.add(args[5], builder.mul(args[6], _LONG(i))), kind.as_pointer()
+                )
+                for i, kind in enumerate(kinds)
+            ]
+            _Settler(builder, to_float).write(args[:5], starts, args[7:9])
             return context.get_dummy_value()
 
-        signature = (ints, types.int64, ints, ints, floats, floats, floats, ints)
+        size = types.int64
+        target = floats if to_float else ints
+        signature = (ints, size, size, target, size, size, size, floats, ints)
         return types.void(*signature), generate
 
     return settle
@@ -96,25 +106,26 @@ _settle_floats, _settle_integers = _settling(True), _settling(False)
 
 
 @intrinsic
-def _put_rows(typing_context, tile, rows, out, out_row):
-    """Write the rows of a tile, whole vectors, to `out`, `out_row` numbers from row to row."""
+def _put_rows(typing_context, tile, rows, width, out, out_row):
+    """Write rows of a tile, whole vectors, to `out`, `out_row` numbers from row to row."""
     if not isinstance(out, types.CPointer) or tile != out:
         return None
 
     def generate(context, builder, signature, args):
         writer = _Settler(builder, False)
-        with cgutils.for_range(builder, args[1]) as loop:
-            source = builder.mul(loop.index, _LONG(_VECTORS * writer.lanes))
-            target = builder.mul(loop.index, args[3])
-            for v in range(_VECTORS):
-                offset = _LONG(v * writer.lanes)
+        tile, rows, width, out, out_row = args
+        with cgutils.for_range(builder, rows) as loop:
+            source = builder.gep(tile, [builder.mul(loop.index, width)])
+            target = builder.gep(out, [builder.mul(loop.index, out_row)])
+            step = _LONG(writer.lanes)
+            with cgutils.for_range_slice(builder, _LONG(0), width, step) as (offset, _):
                 # The bits, whatever they are.
-                value = writer.load(args[0], builder.add(source, offset), writer.integers)
-                place = builder.gep(args[2], [builder.add(target, offset)])
+                value = writer.load(source, offset, writer.integers)
+                place = builder.gep(target, [offset])
                 builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(tile, types.int64, out, types.int64), generate
+    return types.void(tile, types.int64, types.int64, out, types.int64), generate
 
 
 @jit
@@ -124,7 +135,12 @@ def _activate(values, count, activation):
             zero = like(values[i], 0.0)
             values[i] = select(values[i] < zero, zero, values[i])  # a NaN stays
     elif activation == 2:
-        for i in range(count):
+        blocks = count // _TOGETHER
+        for block in range(blocks):
+            for i in range(_TOGETHER):
+                at = block * _TOGETHER + i
+                values[at] = vmath.gelu_tanh(values[at])
+        for i in range(blocks * _TOGETHER, count):
             values[i] = vmath.gelu_tanh(values[i])
     elif activation == 3:
         for i in range(count):
@@ -134,7 +150,7 @@ def _activate(values, count, activation):
 @jit
 def _put(tile, tile_row, rows, width, out, out_row, out_column):
     if out_column == 1 and width == tile_row:
-        _put_rows(tile, rows, out, out_row)
+        _put_rows(tile, rows, width, out, out_row)
     else:
         for i in range(rows):
             for j in range(width):
@@ -160,14 +176,22 @@ def to_floats(
     All are addresses but the counts; `columns` is that of constants, sums of weights, scales and
     biases, `stride` bytes from each to the next.
     """
-    biases = floats_at(columns + 3 * stride)
-    constants, weights = ints_at(columns), ints_at(columns + stride)
-    steps = floats_at(columns + 2 * stride)
+    is_direct = activation == 0 and out_column == 1 and width == tile_row
+    target, target_row = (out, out_row) if is_direct else (sums, tile_row)
     _settle_floats(
-        ints_at(sums), rows, constants, weights, steps, biases, floats_at(scales), ints_at(zeros)
+        ints_at(sums),
+        rows,
+        tile_row,
+        floats_at(target),
+        target_row,
+        columns,
+        stride,
+        floats_at(scales),
+        ints_at(zeros),
     )
-    _activate(floats_at(sums), rows * tile_row, activation)
-    _put(floats_at(sums), tile_row, rows, width, floats_at(out), out_row, out_column)
+    if not is_direct:
+        _activate(floats_at(sums), rows * tile_row, activation)
+        _put(floats_at(sums), tile_row, rows, width, floats_at(out), out_row, out_column)
 
 
 def to_integers(
@@ -185,8 +209,15 @@ def to_integers(
     activation,
 ):
     """Settle a tile and write it to int32 `out`; otherwise as `to_floats`."""
-    weights, unused = ints_at(columns + stride), floats_at(columns)
     _settle_integers(
-        ints_at(sums), rows, ints_at(columns), weights, unused, unused, unused, ints_at(zeros)
+        ints_at(sums),
+        rows,
+        tile_row,
+        ints_at(sums),
+        tile_row,
+        columns,
+        stride,
+        floats_at(scales),
+        ints_at(zeros),
     )
     _put(ints_at(sums), tile_row, rows, width, ints_at(out), out_row, out_column)

@@ -3,20 +3,12 @@
 For maddubs a panel is a stream of records, each with the constants that its way of summing needs
 (see tile.py); which way is proved here, from the weights, for all the columns of the panel.
 
-What the constants cost in memory: two int16 a column for each sum, beside a record's 16 codes. That
-is a quarter where sums are centred and half in halves, so a weight of 768 x 3072 is 3.2 times
-smaller than in float32 if its values are normal, and 2.6 times if they fill the codes' range
-evenly. Other dots of single bytes (VNNI) have none: 3.8 times, what is left being scales, sums and
-biases. What was tried to bring maddubs nearer to 4, on a Zen 3, one thread, 512 x 768 x 768, with
-normal and even weights:
-
-- constants as bytes (in steps of 256), made int16 for every row: 3.5 and 3.1 times smaller, the
-  product 3 and 6 % slower;
-- the same, made int16 once a record and kept on the stack: as small, 7 and 11 % slower;
-- no constants, every group widened to int32 by itself: 8 multiplying instructions for each 5.
-
-One constant for all of a column's records would cost nothing, but even weights leave no room for
-it: their sums span 64,500 of int16's 65,536 values, each record around a centre of its own.
+Constants cost memory where they are needed: two int16 a column for each of a record's two sums,
+beside its 16 codes. A seventh of the records of a normal weight of 768 x 3072 have them, and it is
+3.6 times smaller than in float32; weights that fill the codes' range evenly have them everywhere,
+and are 2.6 times smaller. Other dots of single bytes (VNNI) have none: 3.8 times, what is left
+being scales, sums and biases. As bytes (in steps of 256), made int16 for every row, constants would
+take half, and the product 6 % longer.
 
 Shape letters: K, N of the weight; C columns of a panel.
 """
@@ -33,16 +25,15 @@ from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.pointers import types
 from tinytorch.native.int8.dots import RECORD_GROUPS, Dot
-from tinytorch.native.int8.tile import CENTRED, HALVES, PLAIN
+from tinytorch.native.int8.tile import CENTRED, PAIRS, PLAIN
 
 _GROUP = 4
 _DEPTH = _GROUP * RECORD_GROUPS
+_HALF = _DEPTH // 2
 _TOP = 127
 _LARGEST = 2**15 - 1
 # Codes below which waking the threads costs more than they bring.
 _WORTH_SHARING = 1 << 16
-# The most that the absolute weights of a lane may add up to where its sum is centred.
-_CENTRED_MOST = (2**16 - 2) // _TOP
 
 
 @jit
@@ -90,16 +81,22 @@ def _lane_sums(codes, k, depth, j):
 
 
 @jit
+def _fits(codes, k, depth, j):
+    positive, negative = _lane_sums(codes, k, depth, j)
+    return _TOP * max(positive, negative) <= _LARGEST
+
+
+@jit
 def _way(codes, record, first, columns):
     """Return how a record can be summed in int16, for all the columns of a panel."""
     way = PLAIN
     for j in range(first, first + columns):
-        for half in range(2):
-            positive, negative = _lane_sums(codes, record * _DEPTH + 2 * half, _DEPTH, j)
-            if _TOP * max(positive, negative) > _LARGEST:
-                way = max(way, CENTRED)
-            if positive + negative > _CENTRED_MOST:
-                return HALVES
+        for lane in range(2):
+            k = record * _DEPTH + 2 * lane
+            if not _fits(codes, k, _DEPTH, j):
+                way = PAIRS
+                if not (_fits(codes, k, _HALF, j) and _fits(codes, k + _HALF, _HALF, j)):
+                    return CENTRED
     return way
 
 
@@ -142,13 +139,11 @@ def _pack_records(codes, columns, ways, starts, out, words, constants):
                         j = p * columns + c
                         out[place + c * _GROUP + q] = codes[k, j] if k < K and j < N else 0
                 place += group_bytes
-            parts = ways[p, r]
-            for part in range(parts):
-                depth = _DEPTH // parts
-                first = r * _DEPTH + part * depth
-                half = words[place // 2 : (place + group_bytes) // 2]
-                _write_constants(codes, first, depth, p * columns, columns, half, constants)
-                place += group_bytes
+            if ways[p, r] == CENTRED:
+                for first in range(r * _DEPTH, (r + 1) * _DEPTH, _HALF):
+                    half = words[place // 2 : (place + group_bytes) // 2]
+                    _write_constants(codes, first, _HALF, p * columns, columns, half, constants)
+                    place += group_bytes
 
 
 @functools.cache
@@ -176,7 +171,8 @@ def _pack_in_records(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     size, kinds = types.int64, _array(types.uint8, 2)
     _compiled(_ways, size, kinds)(codes, dot.columns, ways)
-    sizes = (RECORD_GROUPS + ways.astype(np.int64)) * (dot.columns * _GROUP)
+    sizes = RECORD_GROUPS + 2 * (ways == CENTRED).astype(np.int64)
+    sizes *= dot.columns * _GROUP
     starts = np.concatenate(([0], np.cumsum(sizes.sum(axis=1))))
     packed = aligned_empty(int(starts[-1]), np.uint8)
     flat = [_array(kind, 1) for kind in (types.int64, types.int8, types.int16, types.int32)]

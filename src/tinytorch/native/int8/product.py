@@ -26,8 +26,6 @@ Array = NDArray[Any]
 WORTH_SHARING = 1 << 20
 # The codes of a block of rows, which every panel reads again, stay in the second cache.
 _BLOCK_BYTES = 128 << 10
-# Tiles above each other whose sums are settled together.
-_TILES_FINISHED = 4
 
 
 class _Room(threading.local):
@@ -109,12 +107,14 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
     if M * N * K >= WORTH_SHARING:
         # Rows are prepared once in each share of columns, so columns are cut only for want of rows.
         high = next(
-            n for n in range(count, 0, -1) if count % n == 0 and (n * 2 * dot.rows <= M or n == 1)
+            n
+            for n in range(count, 0, -1)
+            if count % n == 0 and (n * max(2 * dot.rows, 16) <= M or n == 1)
         )
         grid = (high, count // high)
     codes = -(-block * row_bytes // 64) * 64
     numbers = -(-block * 4 // 64) * 64
-    finished = _TILES_FINISHED * dot.rows
+    finished = dot.finished_rows
     room = (codes + 2 * numbers + finished * dot.columns * 4 + 64) // 64 * 64
     return (
         blocked.Shape(M, N, K, padded, dot.code_bytes),

@@ -5,18 +5,25 @@ from a packed panel, in the order in which they are needed. The sums are phis of
 registers from the first product to the last; then they are written to a small array that the
 epilogue reads from the nearest cache.
 
-maddubs is a loop of its own. The sum of a whole record, 4 groups, is kept in int16 and widened
-once: 5 multiplying instructions for what would take 8. That is exact wherever the sum fits, and
-packing proves it from the weights. An activation is 0 … 127, so with P the sum of a lane's positive
-weights and N of its negative ones, the sum lies in [127 N, 127 P]:
+maddubs is a loop of its own. The sums of a record's 4 groups are kept in int16 for as long as they
+fit, and then widened: 5 or 6 multiplying instructions for what would take 8. That is exact wherever
+a sum fits, and packing proves it from the weights. An activation is 0 … 127, so with P the sum of a
+lane's positive weights and N of its negative ones, the sum lies in [127 N, 127 P]:
 
-- PLAIN: that is inside int16 as it is;
-- CENTRED: 127 (P - N) < 2^16, so it is inside int16 once a constant is added, its centre. Sums wrap
-  on the way, which does no harm to the last;
-- HALVES: otherwise, two sums of 2 groups each, with a constant each. They always fit, for four
-  weights of 127 at most give 127 * 4 * 127 = 64,516.
+- PLAIN: that of all 4 groups is inside int16 as it is;
+- PAIRS: those of 2 groups each are, so there are two sums;
+- CENTRED: otherwise, two sums of 2 groups each, with a constant added to each that puts the middle
+  of its range at zero. They always fit, for four weights of 127 at most give 127 * 4 * 127 =
+  64,516. Sums wrap on the way, which does no harm to the last.
 
 The constants' sum, over the depth, is taken off each column in the epilogue.
+
+What was timed on a Zen 3 whose two cores each share their instructions' supply with a stranger, in
+10^9 multiply-adds a second and core, operands in the first cache (float32: 51): one sum of 4 groups
+with a constant, in tiles of 4 x 2, 3 x 3 and 2 x 4 vectors: 93, 101 and 99 to 104; two sums without
+constants: 102, 107 and 109; one without: 104, 112 and 117. Activations spread from one load by
+shuffles gain up to 5 % where a constant is loaded as well, and nothing otherwise; weights kept in
+registers for three rows gain 3 %.
 
 Shape letters: r rows, v vectors of a tile.
 """
@@ -31,14 +38,14 @@ from tinytorch.native.gemm.pointers import intrinsic, types
 from tinytorch.native.int8 import dots
 from tinytorch.native.int8.dots import RECORD_GROUPS, Dot
 
-PLAIN, CENTRED, HALVES = 0, 1, 2
+PLAIN, PAIRS, CENTRED = 0, 1, 2
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _PLACE = _BYTE.as_pointer()
 
 
-def record_bytes(kind: int, vector_bytes: int) -> int:
+def record_bytes(kind: int, row_bytes: int) -> int:
     """Return the bytes of a maddubs record: its weights, then its constants."""
-    return (2 * RECORD_GROUPS + 2 * kind) * vector_bytes
+    return (RECORD_GROUPS + (2 if kind == CENTRED else 0)) * row_bytes
 
 
 class _Writer:
@@ -55,10 +62,10 @@ class _Writer:
     def load(self, place: Any, kind: Any, align: int) -> Any:
         return self.builder.load(self.builder.bitcast(place, kind.as_pointer()), align=align)
 
-    def hidden(self, value: Any) -> Any:
-        """Return the same value, in a way that LLVM can't see through; it costs no instruction."""
-        kind = ir.FunctionType(value.type, [value.type])
-        return self.builder.asm(kind, "", "=r,0", [value], side_effect=False)
+    def behind(self, value: Any, other: Any) -> Any:
+        """Return an address as if it came of `other`, a vector; it costs no instruction."""
+        kind = ir.FunctionType(value.type, [value.type, other.type])
+        return self.builder.asm(kind, "", "=r,0,x", [value, other], side_effect=False)
 
     def weights(self, place: Any, index: int) -> Any:
         return self.load(self.moved(place, index * self.bytes), self.vector, self.bytes)
@@ -118,58 +125,57 @@ class _Writer:
 
     # ---------------------------------------------------------------- maddubs
 
-    def _sum_groups(self, row: Any, b: Any, groups: range, constants: int | None) -> list[Any]:
-        """Return the int16 sums of a row over some groups of a record."""
+    def _sum_groups(self, spread: list[Any], b: Any, v: int, constants: int | None) -> Any:
+        """Return the int16 sums of a row's groups, by their activations and vector v of weights."""
         words = ir.VectorType(ir.IntType(16), 2 * self.dot.lanes)
-        spread = [self.spread(self.moved(row, 4 * g)) for g in groups]
-        totals = []
-        for v in range(self.dot.vectors):
-            total = None
-            for a, g in zip(spread, groups, strict=True):
-                weights = self.weights(b, g * self.dot.vectors + v)
-                product = dots.products_of_bytes(self.builder, a, weights)
-                total = product if total is None else self.builder.add(total, product)
-            if constants is not None:
-                centre = self.builder.bitcast(self.weights(b, constants + v), words)
-                total = self.builder.add(total, centre)
-            totals.append(total)
-        return totals
+        total = None
+        for g, a in spread:
+            weights = self.weights(b, g * self.dot.vectors + v)
+            product = dots.products_of_bytes(self.builder, a, weights)
+            total = product if total is None else self.builder.add(total, product)
+        if constants is not None:
+            centre = self.builder.bitcast(self.weights(b, constants + v), words)
+            total = self.builder.add(total, centre)
+        return total
 
-    def _record(self, kind: int, rows: list[Any], b: Any, sums: list[Any]) -> list[Any]:
-        vectors = self.dot.vectors
-        parts = [(range(RECORD_GROUPS), None if kind == PLAIN else 2 * RECORD_GROUPS)]
-        if kind == HALVES:
-            half = RECORD_GROUPS // 2
-            parts = [
-                (range(half * h, half * (h + 1)), 2 * RECORD_GROUPS + vectors * h) for h in (0, 1)
-            ]
+    def _record(self, kind: int, rows: list[Any], b: Any, sums: list[Any]) -> tuple[list[Any], Any]:
+        """Return the sums with a record's products added, and the address of its weights."""
+        vectors, half = self.dot.vectors, RECORD_GROUPS // 2
+        parts: list[tuple[range, int | None]] = [(range(RECORD_GROUPS), None)]
+        if kind != PLAIN:
+            behind = [vectors * (RECORD_GROUPS + h) if kind == CENTRED else None for h in (0, 1)]
+            parts = [(range(half * h, half * (h + 1)), behind[h]) for h in (0, 1)]
         added = list(sums)
         for i, row in enumerate(rows):
-            # NOTE: as if it were another address for every row: weights in memory serve as operands
-            # at no cost, and LLVM would keep them for the next row in registers that sums need.
-            again = self.hidden(b)
-            for groups, constants in parts:
-                for v, total in enumerate(self._sum_groups(row, again, groups, constants)):
-                    at = i * vectors + v
+            spread = [(g, self.spread(self.moved(row, 4 * g))) for g in range(RECORD_GROUPS)]
+            for at in range(i * vectors, (i + 1) * vectors):
+                for groups, constants in parts:
+                    own = [spread[g] for g in groups]
+                    total = self._sum_groups(own, b, at - i * vectors, constants)
                     added[at] = self.builder.add(added[at], dots.pairs_added(self.builder, total))
-        return added
+                # NOTE: as if it were another address for every vector, which is known when this one
+                # is done: weights in memory serve as operands at no cost, and LLVM would keep them
+                # for the next row, or more vectors at once, in registers that the sums need.
+                b = self.behind(b, added[at])
+        return added, b
 
     def maddubs_step(self, kinds: Any) -> Any:
         """Make the step over one record, by the way of summing that `kinds[k]` says."""
 
         def step(k: Any, rows: list[Any], b: Any, sums: list[Any]) -> tuple[list[Any], Any]:
-            builder = self.builder
+            builder, bytes_of_a_row = self.builder, self.dot.vectors * self.bytes
             kind = builder.load(self.moved(kinds, k))
-            ways = {w: builder.append_basic_block(f"way{w}") for w in (PLAIN, CENTRED, HALVES)}
+            ways = {w: builder.append_basic_block(f"way{w}") for w in (PLAIN, PAIRS, CENTRED)}
             join = builder.append_basic_block("join")
-            choice = builder.switch(kind, ways[CENTRED])
-            for way in (PLAIN, HALVES):
+            choice = builder.switch(kind, ways[PAIRS])
+            for way in (PLAIN, CENTRED):
                 choice.add_case(_BYTE(way), ways[way])
             results = []
             for way, block in ways.items():
                 builder.position_at_end(block)
-                added = self._record(way, rows, b, sums)
-                results.append(([*added, self.moved(b, record_bytes(way, self.bytes))], block))
+                added, after = self._record(way, rows, b, sums)
+                after = self.moved(after, record_bytes(way, bytes_of_a_row))
+                results.append(([*added, after], block))
                 builder.branch(join)
             builder.position_at_end(join)
             merged = [builder.phi(value.type) for value in results[0][0]]
