@@ -11,8 +11,8 @@ from llvmlite import binding
 
 from tinytorch.errors import InvalidValue
 from tinytorch.native import level, threads
+from tinytorch.native.aligned import address_of
 from tinytorch.native.int8 import dots, product, routines
-from tinytorch.native.int8.addresses import address_of
 from tinytorch.native.int8.product import How
 from tinytorch.native.int8.tile import CENTRED, PAIRS, PLAIN, tile_ir
 

@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
+from tinytorch.native.aligned import address_of, aligned_empty
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.pointers import call, types
 from tinytorch.native.int8 import dots, product, routines
-from tinytorch.native.int8.addresses import address_of
 from tinytorch.native.int8.dots import Dot
 
 _DEPTH = 512

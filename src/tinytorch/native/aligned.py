@@ -1,4 +1,4 @@
-"""Arrays that start where vector loads and stores like them to."""
+"""Arrays that start where vector loads and stores like them to, and where an array starts."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from tinytorch.errors import InvalidValue
+
+
+def address_of(array: NDArray[Any]) -> int:
+    """Return the address of an array's first element."""
+    return int(array.__array_interface__["data"][0])
 
 
 def aligned_empty(
@@ -25,5 +30,5 @@ def aligned_empty(
     sizes = shape if isinstance(shape, tuple) else (shape,)
     size = prod(sizes) * wanted.itemsize
     raw = np.empty(size + alignment, np.uint8)
-    start = -raw.ctypes.data % alignment
+    start = -address_of(raw) % alignment
     return raw[start : start + size].view(wanted).reshape(sizes)

@@ -19,7 +19,7 @@ from tinytorch.native import threads
 from tinytorch.native.attention import backward, entries, scores
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.microkernel import Tile, tile_shape
-from tinytorch.native.gemm.product import _ROOM
+from tinytorch.native.gemm.product import ROOM
 
 Array = NDArray[Any]
 
@@ -201,7 +201,7 @@ def _run(arrays: tuple[Array, ...], offsets: Array, lengths: Array, options: Opt
         (cut.d, cut.e, cut.group, cut.block, *map(int, flags)),
         options.scale * _LOG2_E,
         compiled.addresses,
-        _ROOM.rows(shares, cut.room, out.dtype),
+        ROOM.rows(shares, cut.room, out.dtype),
     )
 
 
@@ -270,5 +270,5 @@ def gradient(
         (d, e, group, block, int(options.causal), int(options.mask is not None)),
         options.scale,
         compiled.addresses,
-        _ROOM.rows(shares, size, out.dtype),
+        ROOM.rows(shares, size, out.dtype),
     )

@@ -41,7 +41,7 @@ def _up(count, step):
 
 
 @jit
-def _room(room, Tk, plan):
+def laid_out(room, Tk, plan):
     """Lay out a thread's room: packed keys and values, then what a group needs."""
     one = like(room[0], 1.0)
     wide, lanes = NR(one), LANES(one)
@@ -64,7 +64,7 @@ def _job(job, rows, arrays, offsets, lengths, plan, scale, routines, room):
     Tq, Tk = sizes_of(lengths, job)
     shift = shift_for(Tq, Tk, plan.causal)
     seen = min(Tk, max(0, rows[1] + shift))
-    keys, values, own = _room(room, Tk, plan)
+    keys, values, own = laid_out(room, Tk, plan)
     q_view, o_view = view_of(q, offsets[0, job]), view_of(out, offsets[3, job])
     k_view, v_view = view_of(k, offsets[1, job]), view_of(v, offsets[2, job])
     m_view = view_of(mask, offsets[4, job])

@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from tinytorch.native.codecache import c_function
-from tinytorch.native.gemm.microkernel import VECTORS, _Kernel, tile_shape
+from tinytorch.native.gemm.microkernel import VECTORS, MicroKernel, tile_shape
 from tinytorch.native.gemm.pointers import intrinsic, types
 
 _INT = ir.IntType(64)
@@ -23,7 +23,7 @@ _UNROLLED = 4
 
 
 @dataclass(frozen=True)
-class _Strips(_Kernel):
+class _Strips(MicroKernel):
     """Writes the function for tiles of `rows` by two vectors into an LLVM module."""
 
     def strips(self) -> Any:

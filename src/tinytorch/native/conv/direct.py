@@ -11,13 +11,13 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinytorch.native.gemm.microkernel import VECTORS, _Kernel, tile_shape
+from tinytorch.native.gemm.microkernel import VECTORS, MicroKernel, tile_shape
 from tinytorch.native.gemm.pointers import intrinsic, types
 
 _INT = ir.IntType(64)
 
 
-class _Direct(_Kernel):
+class _Direct(MicroKernel):
     """Writes void(a, b, offsets, depth, c, c_row) for `rows` by `vectors` into an LLVM module.
 
     `a` is a packed panel, its step behind the last the bias; b is the first pixel in the planes.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from tinytorch.native.gemm.microkernel import tile_shape
-from tinytorch.native.gemm.packing import _transposed
+from tinytorch.native.gemm.packing import transposed
 from tinytorch.native.gemm.pointers import intrinsic, types
 
 _INT = ir.IntType(64)
@@ -74,7 +74,7 @@ def transpose_step(typing_context, source, offsets, target):
                 offset = builder.load(builder.gep(table, [_INT(first + i)]))
                 place = _vector(builder, builder.gep(start, [offset]), tile.lanes)
                 rows.append(builder.load(place, align=_bytes(start)))
-            for k, row in enumerate(_transposed(builder, rows)):
+            for k, row in enumerate(transposed(builder, rows)):
                 place = builder.gep(into, [_INT(k * tile.columns + first)])
                 builder.store(row, _vector(builder, place, tile.lanes), align=_bytes(start))
         return context.get_dummy_value()

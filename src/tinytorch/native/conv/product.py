@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tinytorch.native.conv import driver, pools
 from tinytorch.native.conv.plan import Task
-from tinytorch.native.gemm.product import _ROOM
+from tinytorch.native.gemm.product import ROOM
 
 Array = NDArray[Any]
 
@@ -48,7 +48,7 @@ def run(task: Task, source: Array, other: Array, out: Array, bias: Array | None 
     tables = task.numbers.copy()
     size = -(-task.room_bytes // 64) * 64
     parts = task.chunks * out.nbytes if task.chunks > 1 else 0
-    room = _ROOM.rows(1, size + parts, _BYTES)[0]
+    room = ROOM.rows(1, size + parts, _BYTES)[0]
     target = out
     if parts:
         results = room[size:].view(out.dtype).reshape(task.chunks, *out.shape)
@@ -61,7 +61,7 @@ def run(task: Task, source: Array, other: Array, out: Array, bias: Array | None 
 
 def run_table(routine: str, dtype: Any, numbers: dict[str, int], shares: int) -> None:
     """Run a pooling's table of numbers, with room of ROOM_SHARE bytes a share added."""
-    room = _ROOM.rows(1, shares * numbers["ROOM_SHARE"], _BYTES)[0]
+    room = ROOM.rows(1, shares * numbers["ROOM_SHARE"], _BYTES)[0]
     numbers["ROOM"] = int(room.__array_interface__["data"][0])
     table = np.array([[numbers[name] for name in pools.FIELDS]], np.int64)
     driver.runner()(driver.routine(routine, dtype.name), table, shares)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
+from tinytorch.native.aligned import address_of, aligned_empty
 from tinytorch.native.attention import attention
 from tinytorch.native.codecache import c_function
 from tinytorch.native.decoder import layers
@@ -25,7 +25,6 @@ from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.pointers import types
-from tinytorch.native.int8.addresses import address_of
 
 Array = NDArray[Any]
 

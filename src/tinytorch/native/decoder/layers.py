@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from tinytorch.native.attention.entries import Plan, _room
+from tinytorch.native.addresses import bytes_at, floats_at, longs_at
+from tinytorch.native.attention.entries import Plan, laid_out
 from tinytorch.native.attention.single import attend_one
 from tinytorch.native.attention.tiles import Hidden, finish
 from tinytorch.native.codecache import jit
@@ -22,7 +23,6 @@ from tinytorch.native.encoder.dense import bias_of, dense_at, depth_of, part_of,
 from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
-from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 
 # All of a decoder and one step of it, as numbers: addresses, and sizes in elements. `eps`: eps, the
 # scale of scores, and from the 16th float on as many zeros as a row is wide. norms: (gain, shift)
@@ -100,7 +100,7 @@ def _attend(address, layer, b, head, room):
     scaled(at(made, H), at(bias, H), d, one, floats_at(keys + place))
     scaled(at(made, 2 * H), at(bias, 2 * H), d, one, floats_at(values + place))
     plan = Plan(d, d, 1, frame.key_block, 0, 0, 0)
-    _, _, own = _room(floats_at(room + frame.attention_at), 0, plan)
+    _, _, own = laid_out(floats_at(room + frame.attention_at), 0, plan)
     scaled(made, bias, d, floats_at(frame.eps)[1], own.queries)
     count = frame.position + 1
     hidden = Hidden(bytes_at(0), 0, 0, 0, count)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
+from tinytorch.native.aligned import address_of, aligned_empty
 from tinytorch.native.attention import attention, scores
 from tinytorch.native.codecache import c_function, jit, prange
 from tinytorch.native.encoder import dense, layers
@@ -29,7 +29,7 @@ from tinytorch.native.gemm.pointers import call, types
 from tinytorch.native.gemm.prepacked import pack
 from tinytorch.native.int8 import product as int8
 from tinytorch.native.int8 import routines as int8_routines
-from tinytorch.native.int8.addresses import address_of
+from tinytorch.native.room import Room
 
 Array = NDArray[Any]
 
@@ -274,7 +274,7 @@ class Encoder:
         sizes = self._shared_sizes(T, mode)
         shared, size = places_of(sizes)
         own, room = places_of(self._own_sizes(int(max(lengths)), mode))
-        start = _ROOM.address(size + shares * room)
+        start = ROOM.address(size + shares * room)
         call = {
             **self._about, **own, **{name: start + place for name, place in shared.items()},
             "ids": address_of(ids), "positions": address_of(positions),
@@ -336,4 +336,4 @@ def places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
     return places, end
 
 
-_ROOM = int8._Room()
+ROOM = Room()

@@ -20,7 +20,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from tinytorch.native.attention.entries import Plan, _room
+from tinytorch.native.addresses import bytes_at, floats_at, longs_at
+from tinytorch.native.attention.entries import Plan, laid_out
 from tinytorch.native.attention.tiles import Cache, Hidden, Routines, attend, finish
 from tinytorch.native.codecache import jit
 from tinytorch.native.encoder.dense import (
@@ -34,7 +35,6 @@ from tinytorch.native.encoder.dense import (
 from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import add, copy, normalise, scaled
 from tinytorch.native.gemm.pointers import at, call
-from tinytorch.native.int8.addresses import bytes_at, floats_at, longs_at
 
 # All of an encoder and one call of it, as numbers: addresses, and sizes in elements. parts: the
 # weights of a layer, four, and more where the last one's depth is in parts. norms: (gain, shift) of
@@ -126,7 +126,7 @@ def _attend_head(address, head, begin, end, first, last, joined, bias, room):
     plan = Plan(d, d, frame.group, frame.key_block, 0, 0, 0)
     routines = Routines(frame.score, frame.tile, frame.pack)
     count = end - begin
-    keys, values, own = _room(floats_at(room + frame.attention_at), count, plan)
+    keys, values, own = laid_out(floats_at(room + frame.attention_at), count, plan)
     place = floats_at(_row(joined, begin, wide) + 4 * head * d)
     call(routines.pack, at(place, frame.H), wide, 1, count, d, keys, 1)
     call(routines.pack, at(place, 2 * frame.H), 1, wide, d, count, values, 1)

@@ -122,7 +122,7 @@ def _by_strides(builder: Any, a: Any, a_row: Any, rows: int) -> _Places:
 
 
 @dataclass(frozen=True)
-class _Kernel:
+class MicroKernel:
     """Writes the function for a tile of `rows` by `vectors` into an LLVM module."""
 
     module: Any
@@ -340,7 +340,7 @@ def multiply_tile(
             block = builder.append_basic_block("tile")
             choice.add_case(_INT(r * VECTORS + v), block)
             builder.position_at_end(block)
-            kernel = _Kernel(builder.module, real, tile.lanes, r, v)
+            kernel = MicroKernel(builder.module, real, tile.lanes, r, v)
             builder.call(kernel.function(), args[2:])
             builder.branch(end)
         builder.position_at_end(none)

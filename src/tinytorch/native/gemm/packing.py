@@ -74,7 +74,7 @@ def _copy_step(builder, here, there, ahead, width):
         done += count
 
 
-def _transposed(builder, rows):
+def transposed(builder, rows):
     """Transpose as many vectors as each has lanes: swap blocks of 1, 2, 4 … across the diagonal."""
     lanes = len(rows)
     kind = ir.VectorType(_INDEX, lanes)
@@ -108,7 +108,7 @@ def _transpose_block(builder, source, across, target, shape):
         for i in range(min(lanes, width - first)):
             start = builder.gep(source, [builder.mul(across, _INT(first + i))])
             rows[i] = builder.load(_vector_at(builder, start, lanes), align=_bytes(source))
-        groups.append((first, _transposed(builder, rows)))
+        groups.append((first, transposed(builder, rows)))
     # NOTE: where lanes don't divide the width, a store runs over into the next step, which the next
     # store puts right: steps are written in order, and behind the last panel there is room.
     for k in range(lanes):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import math
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.gemm import entries, routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.plan import CacheBytes, Layout, blocks_for, grid_for, room_size
 from tinytorch.native.gemm.prepacked import PackedMatrix
 from tinytorch.native.gemm.small import CANNOT, DONE, FITS, small
+from tinytorch.native.room import Room
 
 Array = NDArray[Any]
 
@@ -46,29 +45,7 @@ PLAIN = Extras()
 __all__ = ["CANNOT", "DONE", "FITS", "PLAIN", "SMALL", "Extras", "multiply"]
 
 
-class _Room(threading.local):
-    """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
-
-    def __init__(self) -> None:
-        self.bytes = np.empty(0, np.uint8)
-        self._cut: dict[tuple[int, int, Any], Array] = {}
-
-    def rows(self, count: int, size: int, dtype: Any) -> Array:
-        """Return `count` rows of `size` elements, aligned to 64 bytes."""
-        known = self._cut.get((count, size, dtype))
-        return self._cut_out(count, size, dtype) if known is None else known
-
-    def _cut_out(self, count: int, size: int, dtype: Any) -> Array:
-        needed = count * size * dtype.itemsize
-        if self.bytes.size < needed:
-            self.bytes = aligned_empty(needed, np.uint8)
-            self._cut.clear()
-        rows: Array = self.bytes[:needed].view(dtype).reshape(count, size)
-        self._cut[count, size, dtype] = rows
-        return rows
-
-
-_ROOM = _Room()
+ROOM = Room()
 
 
 @dataclass(frozen=True)
@@ -152,7 +129,7 @@ def multiply(
         call.numbers,
         extras.alpha,
         extras.beta,
-        _ROOM.rows(call.shares, call.room, out.dtype),
+        ROOM.rows(call.shares, call.room, out.dtype),
     )
 
 

@@ -12,9 +12,9 @@ from typing import Any
 from llvmlite import ir
 
 from tinytorch.native import level, vmath
+from tinytorch.native.addresses import floats_at, ints_at
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
-from tinytorch.native.int8.addresses import floats_at, ints_at
 from tinytorch.native.simd import like, select
 
 _INT, _LONG, _REAL = ir.IntType(32), ir.IntType(64), ir.FloatType()

@@ -6,7 +6,6 @@ The caller has checked shapes and types: everything here goes to code that check
 from __future__ import annotations
 
 import functools
-import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
+from tinytorch.native.aligned import address_of, aligned_empty
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.int8 import blocked, packing, routines
-from tinytorch.native.int8.addresses import address_of
 from tinytorch.native.int8.dots import Dot
+from tinytorch.native.room import Room
 
 Array = NDArray[Any]
 
@@ -28,20 +27,7 @@ WORTH_SHARING = 1 << 20
 _BLOCK_BYTES = 128 << 10
 
 
-class _Room(threading.local):
-    """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
-
-    def __init__(self) -> None:
-        self.bytes = np.empty(0, np.uint8)
-
-    def address(self, size: int) -> int:
-        """Return the address of `size` bytes, a multiple of 64."""
-        if self.bytes.size < size:
-            self.bytes = aligned_empty(size, np.uint8)
-        return address_of(self.bytes)
-
-
-_ROOM = _Room()
+ROOM = Room()
 
 
 @dataclass(frozen=True)
@@ -155,6 +141,6 @@ def multiply(a: Array, packed: Packed, out: Array, how: How, columns: Array | No
         tile,
         _routines(dot.name, dot.code_bytes, a.dtype.name, out.dtype.name),
         grid,
-        _ROOM.address(grid[0] * grid[1] * parts[0]),
+        ROOM.address(grid[0] * grid[1] * parts[0]),
         parts,
     )

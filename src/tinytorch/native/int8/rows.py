@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from tinytorch.native.addresses import bytes_at, codes_at, floats_at, ints_at, words_at
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.pointers import at
-from tinytorch.native.int8.addresses import bytes_at, codes_at, floats_at, ints_at, words_at
 from tinytorch.native.simd import (
     bits,
     from_bits,

@@ -11,18 +11,17 @@ Shape letters: M tokens, K inputs, N outputs; R outputs and W inputs of a block;
 from __future__ import annotations
 
 import functools
-import threading
 from collections import namedtuple
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
+from tinytorch.native.addresses import floats_at, ints_at, longs_at
+from tinytorch.native.aligned import address_of
 from tinytorch.native.codecache import c_function, jit, prange
 from tinytorch.native.gemm.pointers import at, call, types
-from tinytorch.native.int8.addresses import address_of, floats_at, ints_at, longs_at
+from tinytorch.native.room import Room
 from tinytorch.native.sparse.tile import lanes, multiply_blocks, turn_square, vectors_for
 
 Array = NDArray[Any]
@@ -167,20 +166,7 @@ def _compiled() -> Any:
     return compiled
 
 
-class _Room(threading.local):
-    """Scratch memory of each Python thread, kept from call to call: fresh pages would cost more."""
-
-    def __init__(self) -> None:
-        self.bytes = np.empty(0, np.uint8)
-
-    def address(self, size: int) -> int:
-        """Return the address of `size` bytes, a multiple of 64."""
-        if self.bytes.size < size:
-            self.bytes = aligned_empty(size, np.uint8)
-        return address_of(self.bytes)
-
-
-_ROOM = _Room()
+ROOM = Room()
 
 
 @functools.lru_cache(maxsize=4096)
@@ -216,5 +202,5 @@ def multiply(x: Array, weight: tuple[Array, Array, Array], bias: Array, y: Array
         Blocks(a, b, c, d, R, W),
         cut,
         _routines(),
-        _ROOM.address(cut.shares * cut.room),
+        ROOM.address(cut.shares * cut.room),
     )

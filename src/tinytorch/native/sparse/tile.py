@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from tinytorch.native import level
-from tinytorch.native.gemm.packing import _transposed
+from tinytorch.native.gemm.packing import transposed
 from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
 
 ROWS = (1, 2, 4, 8)
@@ -207,7 +207,7 @@ def turn_square(typing_context, source, source_row, target, target_row):
             return [builder.bitcast(place, pointer) for place in rows]
 
         given = [builder.load(place, align=_ITEM) for place in places(source, source_row)]
-        made = _transposed(builder, given)
+        made = transposed(builder, given)
         for value, place in zip(made, places(target, target_row), strict=True):
             builder.store(value, place, align=_ITEM)
         return context.get_dummy_value()

@@ -1,4 +1,4 @@
-"""Addresses as integers, and the typed pointers that compiled code makes of them.
+"""The typed pointers that compiled code makes of addresses.
 
 What passes between Python and the routines is an address of bytes: one compiled form serves arrays
 of every type and layout. Nothing here checks bounds.
@@ -6,16 +6,7 @@ of every type and layout. Nothing here checks bounds.
 
 from __future__ import annotations
 
-from typing import Any
-
-from numpy.typing import NDArray
-
 from tinytorch.native.gemm.pointers import intrinsic, types
-
-
-def address_of(array: NDArray[Any]) -> int:
-    """Return the address of an array's first element."""
-    return int(array.__array_interface__["data"][0])
 
 
 def _pointer_to(kind):
