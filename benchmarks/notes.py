@@ -123,7 +123,7 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "compiled (0.85 to 1.0); and besides, what few users of Numba need put off until it is "
         "used (YAML, the metadata of what is installed, SciPy's version, its classes, NumPy's "
         "masked arrays), no folder made for a function before it is looked for, and no garbage "
-        "looked for among what imports make (0.54 to 0.74). The rest is NumPy (0.2 s), what is "
+        "looked for among what imports make (0.54 to 0.83). The rest is NumPy (0.2 s), what is "
         "left of Numba's import (0.2), LLVM's library (0.06), and for the product four routines "
         "and a shared loop to load (0.1). To go without Numba, machine code would have to be "
         "kept with an entry of our own beside Numba's.",
