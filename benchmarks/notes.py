@@ -118,8 +118,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     },
     "house": {
         "a process's first call": "Most of it is imports. Three ways were measured on a Zen 3 on "
-        "which NumPy's import takes 0.21 s and Numba's 0.55: Numba as it is, with its cache (1.0 "
-        "to 1.1 s); the same without what only compiling needs, which is loaded when something is "
+        "which NumPy's import takes 0.21 s and Numba's 0.55: Numba as it is, with its cache (1.4 "
+        "to 1.7 s, though without Python's own bytecode kept); the same without what only compiling needs, which is loaded when something is "
         "compiled (0.85 to 1.0); and besides, what few users of Numba need put off until it is "
         "used (YAML, the metadata of what is installed, SciPy's version, its classes, NumPy's "
         "masked arrays), no folder made for a function before it is looked for, and no garbage "
@@ -133,6 +133,6 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "least of nine: the key from a function (0.87 us), written out where it is used (0.69), "
         "each array's by one attrgetter (0.83), dtypes compared after the look-up (0.82), and the "
         "call compared with the last one alone (0.64, which forgets at each change of shape). "
-        "Compiled code could do it in a tenth, but would make NumPy's products wait for Numba.",
+        "Compiled code could do it, but would make NumPy's products wait for Numba's import.",
     },
 }
