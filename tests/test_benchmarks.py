@@ -118,6 +118,12 @@ def test_cases_are_told_apart_and_name_peers_that_exist() -> None:
             assert set(bar.only) <= {case.name for case in group.cases}
 
 
+def test_a_floor_is_of_yardsticks_that_are_there() -> None:
+    for group in cases.groups():
+        for name in (n for part in group.floor for n in part):
+            assert name in group.peers and peers.PEERS[name].yardstick
+
+
 def test_a_program_is_judged_against_float64() -> None:
     (group,) = (g for g in cases.groups() if g.name == "fused")
     assert [case.name for case in group.cases] == list(programs.PROGRAMS)
@@ -337,6 +343,30 @@ def test_the_page_shows_losses_absences_and_allocations(
     monkeypatch.setattr(page, "NOTES", {"house": {"start": "It starts.", "end": "It ends."}})
     assert page.house().endswith("| held |\n\n- start: It starts.")
     assert (kept / "charts" / "things.png").stat().st_size > 1000
+
+
+def test_the_page_holds_the_best_peer_against_the_floor(
+    kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The floor is the longer of what moving takes, by the faster way, and of computing."""
+    floor = (("copy", "other copy"), ("computing",))
+    group = dataclasses.replace(group_of(), floor=floor)
+    pairs = measured(group, (2.0, 3.0), (3.0, 2.0))
+    for (_, result), computing in zip(pairs, (0.25, 0.8), strict=True):
+        result.outcomes |= {"other copy": outcome(*[0.4] * 7)}
+        result.outcomes |= {"computing": outcome(*[computing] * 7)}
+    made = {n: Peer(n, "planted", "planted", yardstick=True) for n in ("other copy", "computing")}
+    monkeypatch.setattr(page, "PEERS", {**peers.PEERS, **made})
+    page.publish(data_of(group, pairs))
+    shown = page.groups()
+    assert "| best peer / floor |" in shown
+    assert "2.00x (2.00 .. 2.00), NumPy | 5.00x |" in shown  # a copy takes longer than computing
+    assert "2.00x (2.00 .. 2.00), PyTorch | 2.50x |" in shown
+    assert "floor (copy or other copy, or computing, whichever takes longer)" in shown
+    assert "the best peer takes 3.54 times as long, ours 1.77 times (geometric means)" in shown
+    pairs[1][1].outcomes["computing"] = Outcome("absent", "no rows fit")
+    page.publish(data_of(group, pairs))
+    assert "the best peer takes 5.00 times as long, ours 2.50 times" in page.groups()
 
 
 def test_only_whole_runs_are_published_and_groups_are_kept(kept: Path) -> None:

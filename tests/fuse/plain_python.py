@@ -26,17 +26,10 @@ def _store(array: Any, index: Any, value: Any, unit: bool, scope: int, scopes: i
     array[index] = value
 
 
-def _past_caches(array: Any, first: Any, row: Any, count: Any) -> None:
-    assert array.ndim == row.ndim == 1 and count <= row.size and first + count <= array.size
-    array[first : first + count] = row[:count]
-
-
 LOOPS = SimpleNamespace(
     load=_load,
     store=_store,
     interleave=lambda count: None,
-    past_caches=_past_caches,
-    fence=lambda: None,
     prefetch=lambda array, first, count: None,
     choose=lambda condition, yes, no: yes if condition else no,
     both=lambda a, b: a & b,

@@ -74,14 +74,12 @@ class _Assembler:
 
     def _scratch(self, writer: NestWriter) -> list[str]:
         size = " * ".join(writer.extent(group) if group else "1" for group in writer.columns)
-        nodes, outputs = self.program.graph.nodes, self.program.graph.outputs
-        rows = {
-            f"s{writer.number}_{room[1]}": value[0]
+        return [
+            f"s{writer.number}_{room[1]} = "
+            f"np.empty({size}, {type_name(self.program.graph.nodes[value[0]].dtype)})"
             for value, room in writer.nest.kept.items()
             if room[0] == "scratch"
-        }
-        rows |= {f"y{place}": outputs[place] for place in writer.past}
-        return [f"{n} = np.empty({size}, {type_name(nodes[i].dtype)})" for n, i in rows.items()]
+        ]
 
     def _each_row(self, writer: NestWriter, body: list[str], first: str, last: str) -> list[str]:
         """Return a loop over rows, with the row's index in each group of axes."""
@@ -109,8 +107,7 @@ class _Assembler:
                 lines += writer.prefetches() if time == 0 and len(passes) > 1 else []
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
-        body += self._each_row(writer, lines + writer.written_out(), "first", "last")
-        body += ["loops.fence()"] if writer.past else []
+        body += self._each_row(writer, lines, "first", "last")
         own = _assigned(body)
         takes = self.names_in(body, own)
         name = f"rows{writer.number}_{_HASH}"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tinytorch.fuse.ir import Node, is_reduction
-from tinytorch.fuse.schedule import Index, Value, is_heavy, operand_values, past_caches, walk
+from tinytorch.fuse.schedule import Index, Value, is_heavy, operand_values, walk
 from tinytorch.fuse.table import LIMITED, OPERATIONS, REDUCTIONS, identity
 from tinytorch.fuse.variant import Program, literal, type_name
 
@@ -62,9 +62,6 @@ class NestWriter:
         self.row: list[list[str]] = [[] for _ in range(self.nest.passes + 1)]
         self.accesses = self._accesses()
         self._group_axes()
-        self.past: tuple[int, ...] = ()
-        if program.variant.past and len(self.columns) == 1 and not self.blocks:
-            self.past = past_caches(self.graph, self.nest)
         self.local: dict[Value, str] = {}
         self.body: list[str] = []
         self.kept_now: set[Value] = set()
@@ -222,16 +219,9 @@ class NestWriter:
         """Return the array that keeps a value for later passes, and the index there."""
         kind, place = self.nest.kept[value]
         if kind == "out":
-            return self._result(place, value[1])
-        return f"s{self.number}_{place}", self._in_row(value[1])
-
-    def _result(self, place: int, index: Index) -> tuple[str, Index]:
-        """Return the array that a result's element is written to, and the index there."""
-        return (f"y{place}", self._in_row(index)) if place in self.past else (f"out{place}", index)
-
-    def _in_row(self, index: Index) -> Index:
+            return f"out{place}", value[1]
         columns = {axis for group in self.columns for axis in group}
-        return tuple(axis for axis in index if axis in columns)
+        return f"s{self.number}_{place}", tuple(a for a in value[1] if a in columns)
 
     # ------------------------------------------------------------------------- passes
 
@@ -266,9 +256,9 @@ class NestWriter:
         stores = []
         for store in nest.stores:
             if store.per_element and store.time == time:
-                name, index = self._result(store.target[1], store.value[1])
+                name = f"out{store.target[1]}"
                 if nest.kept.get(store.value) != store.target:
-                    stores.append(self.store(name, index, self.value(store.value)))
+                    stores.append(self.store(name, store.value[1], self.value(store.value)))
                 else:
                     self.value(store.value)
         steps = []
@@ -364,12 +354,6 @@ class NestWriter:
             for name, index in self.accesses
             if index == self.nest.full and name not in outputs and self.program.layout(name) == "C"
         ]
-
-    def written_out(self) -> list[str]:
-        """Return the statements that write a finished row past the caches."""
-        width = self.extent(self.columns[0])
-        row = self._flat(self.nest.rows)
-        return [f"loops.past_caches(out{k}, ({row}) * {width}, y{k}, {width})" for k in self.past]
 
     def after(self, time: int) -> list[str]:
         """Return the stores of what is known once a pass is over."""

@@ -64,8 +64,7 @@ def in_cache(fused: Fused, arguments: tuple[Any, ...], updates: tuple[int, ...] 
     """Return a call that runs as many elements as `fused(*arguments)` does, in the first cache.
 
     updates: the places of the arguments that the results replace, for a call in place. It uses as
-    many threads as are in use when it is made, and may be run with that number alone. What the
-    whole call writes past the caches, it writes to its own.
+    many threads as are in use when it is made, and may be run with that number alone.
 
     Raises InvalidValue for a call that can't be cut into rows which fit, and for arrays with gaps.
     """

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from llvmlite import ir
 
-from tinytorch.native import codecache, level
+from tinytorch.native import codecache
 from tinytorch.native.simd import like
 
 _numba = codecache.numba()
@@ -18,7 +18,6 @@ _types = _numba.types
 _intrinsic = _numba.extending.intrinsic
 _helper = codecache.jit(inline=True, flags=frozenset())
 _BYTES = ir.IntType(8).as_pointer()
-_LINE_BYTES = 64
 
 
 def _annotate(module, access, scope, scopes):
@@ -104,58 +103,6 @@ def prefetch(array, first, count):
     step = 64 // array.itemsize
     for k in range(0, min(count, 32 * step * 4), step):
         _prefetch_line(array, first + k)
-
-
-@_intrinsic
-def _line_past_caches(typing_context, array, index, row, k):
-    def generate(context, builder, signature, args):
-        real = context.get_data_type(array.dtype)
-        lanes = level.vector_bytes() * 8 // array.dtype.bitwidth
-        kind = ir.VectorType(real, lanes).as_pointer()
-        target, source = (context.make_array(array)(context, builder, args[i]).data for i in (0, 2))
-        for at in range(0, _LINE_BYTES * 8 // array.dtype.bitwidth, lanes):
-            ahead = ir.Constant(args[1].type, at)
-            read = builder.gep(source, [builder.add(args[3], ahead)])
-            written = builder.gep(target, [builder.add(args[1], ahead)])
-            vector = builder.load(builder.bitcast(read, kind), align=array.dtype.bitwidth // 8)
-            stored = builder.store(
-                vector, builder.bitcast(written, kind), align=level.vector_bytes()
-            )
-            one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
-            stored.set_metadata("nontemporal", one)
-        return context.get_dummy_value()
-
-    return _types.none(array, index, row, k), generate
-
-
-@_helper
-def past_caches(array, first, row, count):
-    """Write a row to a gapless array from `first` on, whole lines of 64 bytes past the caches.
-
-    An ordinary store to a line that no cache holds reads it first, all of it; these don't. The
-    caller's duty: a `fence` before another thread reads them.
-    """
-    line = _LINE_BYTES // array.itemsize
-    over = (array.ctypes.data // array.itemsize + first) % line
-    head = min(count, (line - over) % line)
-    done = head + (count - head) // line * line
-    for k in range(head):
-        array[first + k] = row[k]
-    for k in range(head, done, line):
-        _line_past_caches(array, first + k, row, k)
-    for k in range(done, count):
-        array[first + k] = row[k]
-
-
-@_intrinsic
-def fence(typing_context):
-    """Have what was written past the caches seen before what is written next."""
-
-    def generate(context, builder, signature, args):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return _types.none(), generate
 
 
 @_intrinsic(prefer_literal=True)

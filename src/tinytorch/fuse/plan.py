@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.fuse.drivers import Emitted, emit
 from tinytorch.fuse.program import Array, Program
 from tinytorch.fuse.variant import Variant
-from tinytorch.measure.caches import detect_caches
 from tinytorch.native import threads
 from tinytorch.native.aligned import aligned_empty
 
@@ -35,16 +33,6 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     if math.prod(shape) * dtype.itemsize < _WORTH_ALIGNING:
         return np.empty(shape, dtype)
     return aligned_empty(shape, dtype)
-
-
-@functools.cache
-def last_cache_bytes() -> float:
-    """Return the size of the last cache, inf where it can't be read.
-
-    What moves as many bytes finds none of its results there when it is done.
-    """
-    sizes = [c.size_bytes for c in detect_caches() if c.kind != "instruction"]
-    return max(sizes, default=math.inf)
 
 
 @dataclass(frozen=True)
@@ -73,10 +61,6 @@ class Plan:
         self.ready: dict[Any, Callable[..., None]] = {}
         self.contiguous = ("C",) * len(self.shapes)
         self.apart: _Alias = (None,) * len(self.arrays)
-        moved = sum(arguments[i].nbytes for i in self.arrays) + sum(
-            math.prod(s) * d.itemsize for s, d in zip(self.shapes, self.dtypes, strict=True)
-        )
-        self.past = program.past_caches(self.sizes) and moved >= last_cache_bytes()
         self.fresh: Callable[..., None] | None = None
         self.scalars = any(shape == () for shape in self.shapes)
 
@@ -179,13 +163,9 @@ class Plan:
         """Return what runs a call with results in such memory: (arguments, results, threads)."""
         found = self.ready.get((outs, alias))
         if found is None:
-            code = self.code(self._variant(outs, alias))
+            code = self.code(Variant(self.layouts, outs, alias, self.blocks))
             found = self.ready[outs, alias] = self._bound(code, outs, arguments)
         return found
-
-    def _variant(self, outs: tuple[str, ...], alias: _Alias) -> Variant:
-        past = self.past and alias == self.apart and outs == self.contiguous
-        return Variant(self.layouts, outs, alias, self.blocks, past)
 
     def code(self, variant: Variant) -> Code:
         """Return the compiled file for this kind of memory, from this process, disk or scratch."""
@@ -205,7 +185,7 @@ class Plan:
 
     def emit(self, variant: Variant | None = None) -> Emitted:
         """Return the file for a kind of memory, by default that of a call without `out`."""
-        variant = variant or self._variant(self.contiguous, self.apart)
+        variant = variant or Variant(self.layouts, self.contiguous, self.apart, self.blocks)
         names = tuple(self.names[i] for i in self.arrays)
         program = self.program
         return emit(program.graph, self.arrays, program.nests, variant, names, self.name)

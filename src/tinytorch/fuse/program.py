@@ -16,11 +16,10 @@ from tinytorch.fuse.arrays import Traced
 from tinytorch.fuse.functions import RULES
 from tinytorch.fuse.ir import Graph, Node
 from tinytorch.fuse.passes import optimise
-from tinytorch.fuse.schedule import Nest, Scheduler, late_reads, past_caches
+from tinytorch.fuse.schedule import Nest, Scheduler, late_reads
 from tinytorch.fuse.trace import Arguments, Host, Number, Recorder, Trace
 
 Array = np.ndarray[Any, Any]
-_LONGEST = 8192  # elements of a row that stay in the nearer caches until it is finished
 _TAKEN = re.compile(
     r"[a-z]+\d+(_\d+)?|math|np|loops|vmath|jit|prange|row|rest|first|last|shares?|block|range|min|max"
 )
@@ -145,16 +144,6 @@ class Program:
             and math.prod(_extents(nest.space[len(nest.space) - nest.folded :], sizes)) >= 32_768
             and nest.folded > 0
             for nest in self.nests
-        )
-
-    def past_caches(self, sizes: dict[str, int]) -> bool:
-        """Say whether some nest's results may be written past the caches, a row at a time."""
-        few = self.few_rows(sizes)
-        return any(
-            past_caches(self.graph, nest)
-            and not alone
-            and math.prod(_extents(nest.space[len(nest.space) - nest.folded :], sizes)) <= _LONGEST
-            for nest, alone in zip(self.nests, few, strict=True)
         )
 
     def work(self, sizes: dict[str, int]) -> int:

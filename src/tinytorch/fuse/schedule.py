@@ -241,24 +241,6 @@ def is_heavy(graph: Graph, nest: Nest, value: Value) -> bool:
     )
 
 
-def past_caches(graph: Graph, nest: Nest) -> tuple[int, ...]:
-    """Return the results that a nest may leave in a row of its own, and write out when it is done.
-
-    Those of rows whose passes are short of work: they wait for memory. Where an element takes a
-    function's polynomial, that is what is waited for.
-    """
-    roots = [root for time in range(nest.passes) for root in nest.roots(graph, time)]
-    if nest.passes < 2 or not any(a is not None for a in nest.rows):
-        return ()
-    if any(is_heavy(graph, nest, root) for root in roots):
-        return ()
-    return tuple(
-        s.target[1]
-        for s in nest.stores
-        if s.per_element and s.target[0] == "out" and s.value[1] == nest.full
-    )
-
-
 def _columns(nest: Nest, index: Index) -> bool:
     first = len(nest.space) - nest.folded
     return set(nest.full[first:]) - {None} <= set(index)

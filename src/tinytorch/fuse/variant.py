@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinytorch.fuse.ir import DType, Graph
-from tinytorch.fuse.schedule import Nest, past_caches
+from tinytorch.fuse.schedule import Nest
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,13 @@ class Variant:
 
     inputs, outputs: the layout of each array, 'C', 'inner' (its last axis has no gaps) or
     'strided'. alias: for each input the result that is the same memory, or None. blocks: for each
-    nest whether its rows are too few to share. past: whether results that passes over rows leave
-    are written past the caches, for they will not be there when they are read.
+    nest whether its rows are too few to share.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     alias: tuple[int | None, ...]
     blocks: tuple[bool, ...]
-    past: bool = False
 
 
 def type_name(dtype: DType) -> str:
@@ -70,8 +68,6 @@ class Program:
         self.arrays = [*names, *(f"out{i}" for i in range(len(graph.outputs)))]
         self.scopes = [*self.arrays, *self.temps.values()]
         self.scopes += [f"s{n}_{i}" for n, nest in enumerate(nests) for i in range(len(nest.kept))]
-        if variant.past:
-            self.scopes += [f"y{k}" for nest in nests for k in past_caches(graph, nest)]
 
     def extent(self, dims: tuple[str, ...]) -> str:
         """Return the name of a product of sizes."""
