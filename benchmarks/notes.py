@@ -36,7 +36,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "emitted code, in another comparison, 1.2 against 0.9 to 1.0: not settled.",
         "row distances": "Computing takes a quarter of the time. Asking for the first 2, 4 or 8 "
         "lines of the next row early, two rows at once, and lines asked for 1, 2 or 4 KiB ahead "
-        "all came within a tenth of plain Numba's loop, which is what two runs differ by.",
+        "all but the last came within an eighth of plain Numba's loop, as two runs do of each "
+        "other.",
         "Adam step": "Ours and PyTorch's, the fused step of its optimizer, update in place: four "
         "arrays read and three of them written where they lie. The others write three arrays that "
         "they do not read: in place, plain Numba's loop would lose its vectors, for all that its "
@@ -133,7 +134,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
     "house": {
         "a process's first call": "Most of it is imports. Three ways were measured on a Zen 3 on "
         "which NumPy's import takes 0.21 s and Numba's 0.55: Numba as it is, with its cache (1.4 "
-        "to 1.7 s, though without Python's own bytecode kept); the same without what only compiling needs, which is loaded when something is "
+        "to 1.7 s, though without Python's own bytecode kept); the same without what only "
+        "compiling needs, which is loaded when something is "
         "compiled (0.85 to 1.0); and besides, what few users of Numba need put off until it is "
         "used (YAML, the metadata of what is installed, SciPy's version, its classes, NumPy's "
         "masked arrays), no folder made for a function before it is looked for, and no garbage "
