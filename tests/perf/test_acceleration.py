@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tinytorch import backends, ops
+from tinytorch.backends import ladders
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName
 from tinytorch.kernels.registry import Kernel
@@ -651,14 +652,14 @@ def test_all_names_exist_once() -> None:
 
 def test_the_demonstration_returns_every_rung_as_data(monkeypatch, capsys) -> None:
     small = {"matmul": "32", "gelu": "1K", "softmax": "64x64", "layer_norm": "64x64"}
-    real = demonstration.run_ladder
+    real = ladders.run_ladder
     asked = {}
 
     def tiny(op, *, size, seconds):
         asked[op] = size
         return real(op, size=small[op], seconds=seconds)
 
-    monkeypatch.setattr(demonstration, "run_ladder", tiny)
+    monkeypatch.setattr(ladders, "run_ladder", tiny)
     rows = acceleration.run_complete_acceleration_demo(seconds=0.005)
     ladder = [(op, k.name) for op in small for k in acceleration.registry.ladder(op)]
     assert [(row["op"], row["kernel"]) for row in rows] == ladder
@@ -676,7 +677,7 @@ def test_the_demonstration_returns_every_rung_as_data(monkeypatch, capsys) -> No
 
 def test_a_failed_rung_is_printed_with_its_reason(capsys) -> None:
     broken = Kernel(op="relu", name="broken", function=lambda x, out=None: x + 1)
-    (row,) = demonstration.run_ladder("relu", size="1K", seconds=0.005, kernels=[broken]).rows
+    (row,) = ladders.run_ladder("relu", size="1K", seconds=0.005, kernels=[broken]).rows
     summary = demonstration._summary("relu", row)
     assert not summary["verified"]
     assert summary["median_seconds"] is summary["interval_seconds"] is None
