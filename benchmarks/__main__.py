@@ -19,7 +19,7 @@ import cases
 import house
 import page
 import results
-from case import Case, Group
+from case import Case, Chosen, Group, wanted
 from peers import OURS, PEERS
 from process import Setting
 from results import Held
@@ -28,27 +28,6 @@ from turns import FULL, QUICK, Outcome, Result, Turns
 from tinytorch.cli.console import say, warn
 from tinytorch.measure.units import figures, ratio_text, seconds_text
 from tinytorch.native import threads
-
-Chosen = Sequence[tuple[Group, list[Case]]]
-
-
-def wanted(groups: Sequence[Group], names: Sequence[str], quick: bool) -> Chosen:
-    """Return the groups with the cases asked for: of a group by its name, a quick run's or all.
-
-    A case that is asked for by a part of its own name is taken either way; what names a group
-    stands for that group alone.
-    """
-    known = {group.name for group in groups}
-    parts = [name for name in names if name not in known]
-    chosen = []
-    for group in groups:
-        if not names or group.name in names:
-            some = [c for c in group.cases if c.quick or not quick]
-        else:
-            some = [c for c in group.cases if any(part in c.name for part in parts)]
-        if some:
-            chosen.append((group, some))
-    return chosen
 
 
 def _speed(case: Case, group: Group, result: Result, seconds: float) -> str:

@@ -67,6 +67,28 @@ class Group:
     floor: tuple[tuple[str, ...], ...] = ()
 
 
+Chosen = Sequence[tuple[Group, list[Case]]]
+
+
+def wanted(groups: Sequence[Group], names: Sequence[str], quick: bool) -> Chosen:
+    """Return the groups with the cases asked for: of a group by its name, a quick run's or all.
+
+    A case that is asked for by a part of its own name is taken either way; what names a group
+    stands for that group alone.
+    """
+    known = {group.name for group in groups}
+    parts = [name for name in names if name not in known]
+    chosen = []
+    for group in groups:
+        if not names or group.name in names:
+            some = [c for c in group.cases if c.quick or not quick]
+        else:
+            some = [c for c in group.cases if any(part in c.name for part in parts)]
+        if some:
+            chosen.append((group, some))
+    return chosen
+
+
 def _once(op: Op, inputs: tuple[Array, ...], params: Params) -> Op:
     """Return the op with reference and bound already computed for these inputs.
 

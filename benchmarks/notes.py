@@ -1,7 +1,8 @@
 """What limits a case, or how to read a group, said by hand beside the tables of the page.
 
-By group, then by case; "" stands for the whole group. Times and ratios are in the tables, and so
-not here.
+By group, then by case; "" stands for the whole group. What the house does is timed by the tables,
+and not here; what was tried and is not in the house has no command any more: its figures stand
+here, by hand, with the kind of machine.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ import page  # noqa: E402
 import peers  # noqa: E402
 import programs  # noqa: E402
 import results  # noqa: E402
-from case import Bar, Case, Group, op_case  # noqa: E402
+from case import Bar, Case, Group, op_case, wanted  # noqa: E402
 from notes import NOTES  # noqa: E402
 from peers import OURS, Peer  # noqa: E402
 from process import PeerFailed, PeerProcess, Setting  # noqa: E402
@@ -116,6 +116,18 @@ def test_cases_are_told_apart_and_name_peers_that_exist() -> None:
         for bar in group.bars:
             assert set(bar.rivals) <= set(group.peers)
             assert set(bar.only) <= {case.name for case in group.cases}
+
+
+def test_a_groups_name_stands_for_that_group_alone() -> None:
+    every = cases.groups()
+    (int8,) = (group for group in every if group.name == "int8")
+    assert wanted(every, ["int8"], quick=False) == [(int8, list(int8.cases))]
+    named = {g.name for g, _ in wanted(every, ["512x384x1536"], quick=True)}
+    assert named == {"int8", "linear"}
+    assert {g.name for g, _ in wanted(every, ["square", "softmax"], False)} == {
+        "square",
+        "fused",
+    }
 
 
 def test_a_floor_is_of_yardsticks_that_are_there() -> None:

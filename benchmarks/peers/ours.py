@@ -131,10 +131,11 @@ def _other(module: str, name: str) -> Any:
 
 def training(params: Params, *arrays: Any) -> Run:
     """Return a training step of one of the models."""
-    from training import begun
+    from training import RECIPES, begun
 
     from peers import ours_training
 
+    backends.set_backend(RECIPES[params["recipe"]].backend)  # this process trains, and nothing else
     step, losses, note = begun(ours_training.trainer, params["recipe"], arrays)
     return Run(step, preallocated=False, note=note, check=lambda: losses)
 

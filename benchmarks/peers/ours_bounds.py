@@ -13,7 +13,7 @@ from peers import Absent, Run
 from tinytorch.fuse import fuse
 from tinytorch.fuse.incache import in_cache as repeated
 from tinytorch.kernels.outputs import aligned_empty
-from tinytorch.measure.microkernels import _stream_row_past_cache as stream
+from tinytorch.measure.microkernels import stream_row_past_cache as stream
 from tinytorch.native import threads as pool
 from tinytorch.native.codecache import jit, prange
 
@@ -82,7 +82,7 @@ def in_cache(params: Params, *arrays: Any, variant: str) -> Run:
     """Return a program's instructions alone: as many elements, on rows in the first cache."""
     described = PROGRAMS[params["program"]]
     fused = fuse(described.function)
-    found = repeated(fused, fused._bound(arrays, {}), described.updates)
+    found = repeated(fused, arrays, described.updates)
     if not 0.98 < found.share < 1.02:
         raise Absent(f"whole repeats make {found.share:.2f} of the program's elements at least")
 

@@ -48,7 +48,6 @@ def _model(recipe: Recipe, sizes: tuple[int, ...], weights: tuple[Any, ...]) -> 
 
 def trainer(recipe: Recipe, sizes: tuple[int, ...], arrays: tuple[Any, ...]) -> Callable[[], Any]:
     """Return a function that takes one step and returns the loss before it."""
-    tt.set_backend(recipe.backend)
     *weights, x, y = arrays
     model = _model(recipe, sizes, tuple(weights))
     parameters = model.parameters()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tinytorch.backends import use_backend
+from tinytorch.backends.recording import recording
 from tinytorch.cli import training
 from tinytorch.cli.console import sparkline
 
@@ -25,6 +27,19 @@ def test_backends_train_the_same_network() -> None:
     assert found["numpy"].accuracy >= 0.95
     assert found["auto"].accuracy == pytest.approx(found["numpy"].accuracy, abs=0.006)
     assert seen[-1] == few.of - 1
+
+
+def test_what_training_runs_is_compiled_before_it_begins() -> None:
+    pytest.importorskip("sklearn")
+    with recording() as recorder:
+        for network in training.NETWORKS:
+            training.train_digits(network, "auto", lambda of, losses: None, 0.0)
+        with use_backend("auto"):
+            training.train_gpt(lambda of, losses: None, steps=1)
+    ran = {f"{call.op}/{call.kernel}" for call in recorder.calls}
+    numpys = {"add/inplace", "multiply/inplace", "matmul/library"}  # nothing to compile
+    assert ran - numpys <= set(training.kernels())
+    assert {name.partition("/")[0] for name in ran - numpys} == set(training._OPS)
 
 
 def test_a_gpt_reads_the_standard_library() -> None:

@@ -11,7 +11,7 @@ import pytest
 from tinytorch import ops
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.kernels import registry
-from tinytorch.kernels.outputs import aligned_empty, destination
+from tinytorch.kernels.outputs import aligned_empty, destination, destinations
 from tinytorch.native import threads
 from tinytorch.ops.verify import verify
 
@@ -19,6 +19,21 @@ FLOAT_OPS = [name for name in ops.names() if "float32" in ops.get(name).dtypes]
 SAME_SHAPE = [(o, n) for o in FLOAT_OPS for n in registry.rung_names(o) if ops.get(o).specials]
 SAME_SHAPE += [("softmax", name) for name in registry.rung_names("softmax")]
 REDUCTIONS = [(o, "parallel") for o in ("dot", "euclidean_distance")]
+
+
+def test_outputs_of_one_op_may_lie_side_by_side_but_not_on_each_other() -> None:
+    x, gain, block = (np.ones(shape, np.float32) for shape in ((6, 8), (8,), (8, 2)))
+
+    def given(dgain: np.ndarray, dbias: np.ndarray) -> tuple[np.ndarray, ...]:
+        out = (np.empty_like(x), dgain, dbias)
+        return destinations("layer_norm_gradient", (x, gain, x), out)
+
+    columns = block[:, 0], block[:, 1]
+    assert all(a is b for a, b in zip(given(*columns)[1:], columns, strict=True))
+    with pytest.raises(InvalidValue, match="out arrays overlap"):
+        given(block.reshape(-1)[:8], block.reshape(-1)[4:12])
+    with pytest.raises(InvalidValue, match="out arrays overlap"):
+        given(block[:, 0], block.reshape(-1)[:8])
 
 
 def ids(rungs: list[tuple[str, str]]) -> list[str]:

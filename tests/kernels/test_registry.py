@@ -214,6 +214,14 @@ def test_warmup_calls_each_compiled_kernel_twice_a_type_and_variant() -> None:
     assert ran == sum(2 * len(ops.get(rung.op).variants) for rung in rungs)
 
 
+def test_warmup_prepares_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+    for name, module in warm.MODELS.items():
+        monkeypatch.setattr(f"{module}.prepare", lambda name=name: made.append(name))
+    assert warm.warmup(["decoder", "encoder", "relu/unfused"], ["float32"]) == 4
+    assert made == ["decoder", "encoder"]
+
+
 def test_warmup_of_single_kernels_in_other_processes() -> None:
     told: list[str] = []
     names = ["gelu/unfused", "relu/unfused"]

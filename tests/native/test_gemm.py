@@ -11,9 +11,9 @@ import pytest
 
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName, UnsupportedInput
 from tinytorch.kernels.gemm import cache_bytes, gemm
-from tinytorch.native import level, simd, threads
+from tinytorch.native import level, pointers, simd, threads
 from tinytorch.native.codecache import assembly, jit
-from tinytorch.native.gemm import microkernel, pointers, product
+from tinytorch.native.gemm import microkernel, product
 from tinytorch.native.gemm.plan import Blocks, CacheBytes, Layout, blocks_for, grid_for
 from tinytorch.ops import gelu
 from tinytorch.ops.spec import LAYOUTS, laid_out, wide

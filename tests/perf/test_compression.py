@@ -11,7 +11,7 @@ from layers_for_tests import Linear, ReLU, Sequential, mlp
 
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName
-from tinytorch.kernels.sparse import SparseWeight
+from tinytorch.kernels.sparse import csr, sparse_linear
 from tinytorch.perf.compression import (
     Compressor,
     KnowledgeDistillation,
@@ -338,10 +338,10 @@ def test_a_sparse_product_equals_the_dense_one(M: int, K: int, N: int, sparsity:
     rng = np.random.default_rng(5)
     W = rng.standard_normal((K, N)).astype(np.float32) * (rng.random((K, N)) >= sparsity)
     x, bias = rng.standard_normal((M, K)).astype(np.float32), rng.standard_normal(N)
-    sparse = SparseWeight.of(W)
+    sparse = csr(W)
     assert (sparse.dense() == W).all()
     assert sparse.sparsity == pytest.approx((W == 0).mean())
-    result = sparse.multiply(x, bias.astype(np.float32))
+    result = sparse_linear(x, sparse, bias.astype(np.float32))
     exact = x.astype(np.float64) @ W + bias
     # Of K terms, each sum is within K eps of the sum of magnitudes; 2 sqrt(K) eps as for matmul.
     magnitude = np.abs(x).astype(np.float64) @ np.abs(W) + np.abs(bias)

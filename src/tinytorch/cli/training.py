@@ -59,10 +59,16 @@ OnStep = Callable[[int, list[float]], object]
 
 def kernels() -> list[str]:
     """Return the kernels that training runs under an untuned `auto`, each as "op/rung"."""
-    return [
-        f"{op}/{next(rung for rung in UNTUNED_ORDER if rung in registry.rung_names(op))}"
-        for op in _OPS
-    ]
+    return [f"{op}/{rung}" for op in _OPS for rung in _run_untuned(op)]
+
+
+def _run_untuned(op: str) -> Iterator[str]:
+    """Yield the rungs that `auto` may choose: the first one that is worthwhile at any size ends."""
+    for rung in UNTUNED_ORDER:
+        if rung in registry.rung_names(op):
+            yield rung
+            if not registry.get(op, rung).worthwhile_from:
+                return
 
 
 def mlp() -> Sequential:

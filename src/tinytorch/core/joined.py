@@ -26,7 +26,7 @@ class Joined:
         dtype = params[0].dtype
         small = [i for i, p in enumerate(params) if p.dtype == dtype and p.size < LARGE]
         self.numbers = small if len(small) > 1 else []
-        self.others = [i for i in range(len(params)) if i not in self.numbers]
+        self.others = sorted({*range(len(params))} - {*self.numbers})
         self._params = [params[i] for i in self.numbers]
         self._shapes = [p.shape for p in self._params]
         self._blocks: dict[Any, tuple[Array, list[Array]]] = {}
@@ -39,31 +39,32 @@ class Joined:
             for p, shape in zip(self._params, self._shapes, strict=True)
         )
 
-    def _made(self) -> tuple[Array, list[Array]]:
-        sizes = [p.size for p in self._params]
-        block = np.zeros(sum(sizes), self._dtype)
-        ends = np.cumsum(sizes)
-        each = zip(ends, sizes, self._shapes, strict=True)
-        return block, [block[end - n : end].reshape(shape) for end, n, shape in each]
+    def _found(self, name: Any) -> tuple[Array, list[Array]]:
+        """Return the block of a name and its parts, made of zeros at first."""
+        if name not in self._blocks:
+            sizes = [p.size for p in self._params]
+            block = np.zeros(sum(sizes), self._dtype)
+            each = zip(np.cumsum(sizes), sizes, self._shapes, strict=True)
+            parts = [block[end - n : end].reshape(shape) for end, n, shape in each]
+            self._blocks[name] = block, parts
+        return self._blocks[name]
 
     def block(self, name: Any, arrays: list[Array | None]) -> Array:
         """Return the block that the small ones of `arrays` are parts of.
 
         What is not yet (None: zeros) is copied there, and its part put in its place.
         """
-        known = self._blocks.get(name)
-        if known is None:
-            known = self._blocks[name] = self._made()
-        for i, part in zip(self.numbers, known[1], strict=True):
+        block, parts = self._found(name)
+        for i, part in zip(self.numbers, parts, strict=True):
             held = arrays[i]
             if held is not part:
                 part[...] = 0 if held is None else held
                 arrays[i] = part
-        return known[0]
+        return block
 
     def gathered(self, gradients: Sequence[Array]) -> Array:
         """Return copies of gradients, one after the other."""
-        block, parts = self._blocks.get("grad") or self._blocks.setdefault("grad", self._made())
+        block, parts = self._found("grad")
         for part, grad in zip(parts, gradients, strict=True):
             part[...] = grad
         return block

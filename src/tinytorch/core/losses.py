@@ -13,6 +13,7 @@ from tinytorch.core.operands import cast
 from tinytorch.core.rules.losses import BCEBackward, CrossEntropyBackward, MSEBackward
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
+from tinytorch.ops.cross_entropy import checked_labels
 from tinytorch.ops.spec import Array
 
 __all__ = [
@@ -86,12 +87,7 @@ def _classes(targets: Any, shape: tuple[int, ...]) -> Array:
     numbers = raw.astype(np.int64, copy=False).reshape(-1)
     if raw.dtype.kind == "f" and not np.array_equal(numbers, raw.reshape(-1)):
         raise InvalidValue("CrossEntropyLoss takes whole numbers as targets, got fractions")
-    # NOTE: as unsigned numbers the negative ones are the largest, so that one look is enough.
-    if numbers.size and np.maximum.reduce(numbers.view(np.uint64)) >= shape[-1]:
-        raise InvalidValue(
-            f"CrossEntropyLoss takes targets from 0 to {shape[-1] - 1} for {shape[-1]} classes, "
-            f"got {numbers.min()} to {numbers.max()}"
-        )
+    checked_labels("CrossEntropyLoss", numbers, shape[-1])
     return numbers
 
 

@@ -68,6 +68,7 @@ def in_cache(fused: Fused, arguments: tuple[Any, ...], updates: tuple[int, ...] 
 
     Raises InvalidValue for a call that can't be cut into rows which fit, and for arrays with gaps.
     """
+    arguments = fused._bound(arguments, {})
     plan = fused._plan(arguments)
     if plan is None or set(plan.layouts) - {"C"}:
         raise InvalidValue(f"{fused.__name__} in cache: pass arrays without gaps, and not empty")

@@ -14,7 +14,7 @@ from tinytorch.fuse.drivers import Emitted, emit
 from tinytorch.fuse.program import Array, Program
 from tinytorch.fuse.variant import Variant
 from tinytorch.native import threads
-from tinytorch.native.aligned import aligned_empty
+from tinytorch.native.aligned import address_of, aligned_empty
 
 _WORTH_SHARING = 1 << 15  # elements; below, waking the threads costs more than they bring
 _WORTH_ALIGNING = 1 << 15  # bytes
@@ -253,5 +253,5 @@ def _identical(a: Array, b: Array) -> bool:
         a.dtype == b.dtype
         and a.shape == b.shape
         and a.strides == b.strides
-        and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        and address_of(a) == address_of(b)
     )

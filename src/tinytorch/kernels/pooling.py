@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.kernels.outputs import aligned_empty, destination
+from tinytorch.native.aligned import address_of
 from tinytorch.native.conv import product
 from tinytorch.native.conv.pools import FIELDS
 from tinytorch.native.threads import get_num_threads
@@ -35,7 +36,7 @@ def run(
     target = aligned_empty(result.shape, result.dtype) if apart else result
     (n, c, h, w), (oh, ow) = geometry.images, geometry.output
     shares = 1 if n * c * h * w < _WORTH_SHARING else get_num_threads()
-    places = [int(array.__array_interface__["data"][0]) for array in (dense[0], dense[-1], target)]
+    places = [address_of(array) for array in (dense[0], dense[-1], target)]
     pairs = (*geometry.kernel, *geometry.stride, *geometry.padding, oh, ow)
     values = (*places, n * c, shares, h, w, *pairs)
     room = -(-max(w, ow) * result.itemsize // 64) * 64

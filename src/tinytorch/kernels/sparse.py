@@ -16,11 +16,10 @@ import numpy as np
 from tinytorch.errors import InvalidValue, ShapeError, UnsupportedInput
 from tinytorch.kernels.outputs import aligned_empty, fitting
 from tinytorch.native.sparse import product
+from tinytorch.native.sparse.tile import ROWS
 from tinytorch.ops.sparse_linear import dense_of
 from tinytorch.ops.spec import Array
 
-# The outputs that a block may span: those that a register tile is made for.
-BLOCK_ROWS = (1, 2, 4, 8)
 _MOST_INPUTS = 1 << 31
 
 
@@ -38,11 +37,6 @@ class SparseWeight:
     columns: Array
     starts: Array
     shape: tuple[int, int]
-
-    @classmethod
-    def of(cls, weight: Any) -> SparseWeight:
-        """Compress a dense weight (inputs, outputs) weight by weight, as `csr` does."""
-        return csr(weight)
 
     @property
     def block(self) -> tuple[int, int]:
@@ -71,10 +65,6 @@ class SparseWeight:
         K, N = self.shape
         return np.ascontiguousarray(dense_of(self.values, self.columns, self.starts, K)[:, :N])
 
-    def multiply(self, x: Array, bias: Array | None = None) -> Array:
-        """Return x @ W + bias, as `sparse_linear`."""
-        return sparse_linear(x, self, bias)
-
 
 def _checked(weight: Any) -> Array:
     dense = np.asarray(weight, np.float32)
@@ -100,10 +90,9 @@ def blocks(weight: Any, block: tuple[int, int]) -> SparseWeight:
     dense = _checked(weight)
     K, N = dense.shape
     R, W = block
-    if R not in BLOCK_ROWS or W < 1:
+    if R not in ROWS or W < 1:
         raise InvalidValue(
-            f"a block spans {', '.join(map(str, BLOCK_ROWS))} outputs and 1 input or more, "
-            f"got {block!r}"
+            f"a block spans {', '.join(map(str, ROWS))} outputs and 1 input or more, got {block!r}"
         )
     W = min(W, max(K, 1))
     high, wide = -(-N // R), -(-K // W)

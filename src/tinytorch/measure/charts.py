@@ -168,10 +168,29 @@ def bars(
 
 
 _DASHES = [[1, 0], [8, 6], [2, 4], [8, 3, 2, 3], [4, 4], [12, 3]]
+Rows = Sequence[tuple[str, float, float]]
+
+
+def _lines(rows: Rows, x: Any, y: Any, dots: bool) -> Any:
+    """Return a line a series; each has dashes of its own, for one may lie on another."""
+    import altair as alt
+
+    order = list(dict.fromkeys(s for s, _, _ in rows))
+    return (
+        alt.Chart(_data([{"series": s, "x": x, "y": y} for s, x, y in rows]))
+        .mark_line(point=dots, strokeWidth=1.8)
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color("series:N", title=None).scale(domain=order),
+            strokeDash=alt.StrokeDash("series:N", title=None).scale(domain=order, range=_DASHES),
+            tooltip=["series:N", "x:Q", "y:Q"],
+        )
+    )
 
 
 def lines(
-    rows: Sequence[tuple[str, float, float]],
+    rows: Rows,
     x_title: str,
     y_title: str,
     *,
@@ -181,28 +200,17 @@ def lines(
 ) -> Spec:
     """Draw one line a series, with a dot on each point unless they are many.
 
-    rows are (series, x, y). Each line has dashes of its own, for one may lie on another.
+    rows are (series, x, y).
     """
     import altair as alt
 
-    data = [{"series": s, "x": x, "y": y} for s, x, y in rows]
-    order = list(dict.fromkeys(s for s, _, _ in rows))
-    chart = (
-        alt.Chart(_data(data))
-        .mark_line(point=dots, strokeWidth=1.8)
-        .encode(
-            x=alt.X("x:Q", title=x_title).scale(type="log" if log_x else "linear"),
-            y=alt.Y("y:Q", title=y_title).scale(type="log" if log_y else "linear"),
-            color=alt.Color("series:N", title=None).scale(domain=order),
-            strokeDash=alt.StrokeDash("series:N", title=None).scale(domain=order, range=_DASHES),
-            tooltip=["series:N", "x:Q", "y:Q"],
-        )
-    )
-    return _finish(chart.properties(width=_WIDTH, height=_HEIGHT))
+    x = alt.X("x:Q", title=x_title).scale(type="log" if log_x else "linear")
+    y = alt.Y("y:Q", title=y_title).scale(type="log" if log_y else "linear")
+    return _finish(_lines(rows, x, y, dots).properties(width=_WIDTH, height=_HEIGHT))
 
 
 def crossings(
-    rows: Sequence[tuple[str, float, float]],
+    rows: Rows,
     marks: Sequence[tuple[str, float, float, float]],
     x_title: str,
     y_title: str,
@@ -214,22 +222,11 @@ def crossings(
     """
     import altair as alt
 
-    order = list(dict.fromkeys(s for s, _, _ in rows))
-    colour = alt.Color("series:N", title=None, sort=order).scale(domain=order)
-    x = alt.X("x:Q", title=x_title)
-    drawn = (
-        alt.Chart(_data([{"series": s, "x": x, "y": y} for s, x, y in rows]))
-        .mark_line(point=True, strokeWidth=1.8)
-        .encode(
-            x=x,
-            y=alt.Y("y:Q", title=y_title).scale(type="log"),
-            color=colour,
-            tooltip=["series:N", "x:Q", "y:Q"],
-        )
-    )
+    x, y = alt.X("x:Q", title=x_title), alt.Y("y:Q", title=y_title).scale(type="log")
+    drawn = _lines(rows, x, y, dots=True)
     base = alt.Chart(
         _data([{"series": s, "x": x, "low": a, "high": b} for s, x, a, b in marks])
-    ).encode(color=colour, tooltip=["series:N", "x:Q", "low:Q", "high:Q"])
+    ).encode(color=drawn.encoding.color, tooltip=["series:N", "x:Q", "low:Q", "high:Q"])
     bands = base.mark_rect(opacity=0.15).encode(x=alt.X("low:Q", title=x_title), x2="high:Q")
     rules = base.mark_rule(strokeDash=[4, 3]).encode(x=x)
     return _finish(alt.layer(bands, rules, drawn).properties(width=_WIDTH, height=_HEIGHT))

@@ -19,9 +19,9 @@ import numpy as np
 from tinytorch.native import threads
 from tinytorch.native.aligned import address_of, aligned_empty
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.pointers import call, types
 from tinytorch.native.int8 import dots, product, routines
 from tinytorch.native.int8.dots import Dot
+from tinytorch.native.pointers import call, types
 
 _DEPTH = 512
 

@@ -205,7 +205,7 @@ def _stream(streaming_store):
 
 
 _stream_row = _stream(streaming_store=False)
-_stream_row_past_cache = _stream(streaming_store=True)
+stream_row_past_cache = _stream(streaming_store=True)
 
 
 @jit(parallel=True)
@@ -270,9 +270,7 @@ def triad_past_cache(buffer, size, scale, repeats):
     for t in prange(buffer.shape[0]):
         row = buffer[t]
         for _ in range(repeats):
-            _stream_row_past_cache(
-                row[:size], row[size : 2 * size], scale, row[2 * size : 3 * size]
-            )
+            stream_row_past_cache(row[:size], row[size : 2 * size], scale, row[2 * size : 3 * size])
 
 
 # ---------------------------------------------------------------------------------------- latency

@@ -53,10 +53,8 @@ def builtin(name: str, address: int, state: NDArray[np.int64]) -> Callable[..., 
     method = _Method(name.encode(), address, _VECTORCALL, None)
     _METHODS.append(method)
     make = ctypes.pythonapi.PyCFunction_NewEx
-    make.argtypes, make.restype = (
-        [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p],
-        (ctypes.py_object),
-    )
+    make.argtypes = [ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p]
+    make.restype = ctypes.py_object
     made: Callable[..., Any] = make(ctypes.addressof(method), state, None)
     return made
 

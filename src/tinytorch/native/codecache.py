@@ -69,9 +69,7 @@ def folder() -> Path | None:
 def numba() -> Any:
     """Import Numba once, with thread pools prepared and the CPU target that config asks for."""
     threads.prepare()
-    with later.put_off(
-        "yaml", "importlib.metadata", "html", "numba.experimental", without=_UNASKED
-    ):
+    with later.put_off(*_SELDOM, without=_UNASKED):
         import numba as module
 
     isa = level.isa()  # refuses what this CPU lacks

@@ -20,7 +20,7 @@ import numpy as np
 
 from tinytorch.native import threads
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.pointers import integer_from
+from tinytorch.native.pointers import integer_from
 
 
 def _collect(address: int, ids: Any) -> None:

@@ -53,7 +53,8 @@ def checked_labels(name: str, labels: Array, classes: int) -> None:
     lowest, highest = int(labels.min()), int(labels.max())
     if lowest < 0 or highest >= classes:
         raise InvalidValue(
-            f"{name}'s labels must be between 0 and {classes - 1}, got {lowest} to {highest}"
+            f"{name}'s labels must be from 0 to {classes - 1} for {classes} classes, got {lowest} "
+            f"to {highest}"
         )
 
 

@@ -142,8 +142,7 @@ class ReLUBackward(Elementwise):
 
     def backward(self, grad: Array) -> Any:
         """The gradient, where x was above 0."""
-        slope = np.greater(self.saved[0], 0).astype(grad.dtype)
-        return np.multiply(slope, grad, out=slope)
+        return compute.multiply(grad, np.greater(self.saved[0], 0).astype(grad.dtype))
 
 
 class SigmoidBackward(Elementwise):

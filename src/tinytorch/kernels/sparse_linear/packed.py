@@ -12,11 +12,12 @@ import numpy as np
 from tinytorch.kernels import sparse
 from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import Support, kernel
+from tinytorch.native.sparse.tile import ROWS
 from tinytorch.ops.sparse_linear import check_blocks
 
 _TILED = Support(
-    f"blocks of {', '.join(map(str, sparse.BLOCK_ROWS))} outputs",
-    lambda arrays: arrays[1].shape[2] in sparse.BLOCK_ROWS,
+    f"blocks of {', '.join(map(str, ROWS))} outputs",
+    lambda arrays: arrays[1].shape[2] in ROWS,
 )
 
 

@@ -14,7 +14,7 @@ from tinytorch.native.attention.tiles import Hidden, Routines
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.entries import view_of
 from tinytorch.native.gemm.microkernel import LANES, NR
-from tinytorch.native.gemm.pointers import at, call, data, types
+from tinytorch.native.pointers import at, call, data, types
 from tinytorch.native.simd import like
 
 # What all jobs share: e, d; the rows of a group and the keys of a block; whether causal, and

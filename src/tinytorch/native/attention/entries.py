@@ -24,7 +24,7 @@ from tinytorch.native.attention.tiles import (
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.entries import view_of
 from tinytorch.native.gemm.microkernel import LANES, NR
-from tinytorch.native.gemm.pointers import at, call, data, types
+from tinytorch.native.pointers import at, call, data, types
 from tinytorch.native.simd import like
 
 # Queries of a sequence up to which each is taken alone, and keys and values where they lie.

@@ -23,7 +23,7 @@ from tinytorch.native.attention.powers import HIGHEST, raise_two
 from tinytorch.native.attention.tiles import hide, step_for
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.pointers import at, call
 from tinytorch.native.simd import like
 
 # The rooms of a job: keys and values packed to be multiplied by queries, keys packed to be summed,

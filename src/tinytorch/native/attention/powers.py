@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from tinytorch.native import level
-from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+from tinytorch.native.pointers import cgutils, intrinsic, types
 
 _INT = ir.IntType(64)
 # The largest `top` for which `raise_two` is exact about integers, in float32 and in float64.

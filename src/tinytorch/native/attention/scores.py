@@ -15,7 +15,7 @@ from llvmlite import ir
 
 from tinytorch.native.codecache import c_function
 from tinytorch.native.gemm.microkernel import VECTORS, MicroKernel, tile_shape
-from tinytorch.native.gemm.pointers import intrinsic, types
+from tinytorch.native.pointers import intrinsic, types
 
 _INT = ir.IntType(64)
 # Steps along a key in one turn of the loop: a short loop's end is better foreseen by the CPU.

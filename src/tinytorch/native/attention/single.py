@@ -11,7 +11,7 @@ import math
 from tinytorch.native.attention.tiles import hide, soften_row
 from tinytorch.native.codecache import REASSOCIATE, jit
 from tinytorch.native.gemm.microkernel import NR
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.pointers import at
 from tinytorch.native.simd import like
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from tinytorch.native.attention.powers import HIGHEST, largest_of, raise_two
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.pointers import at, call
 from tinytorch.native.simd import like
 
 # A group's rows of queries as the micro-kernel reads them.

@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 from tinytorch.native.gemm.microkernel import VECTORS, MicroKernel, tile_shape
-from tinytorch.native.gemm.pointers import intrinsic, types
+from tinytorch.native.pointers import intrinsic, types
 
 _INT = ir.IntType(64)
 

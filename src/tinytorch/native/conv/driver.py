@@ -22,7 +22,7 @@ from tinytorch.native.conv.fields import (
     SIZE,
     SOURCE,
 )
-from tinytorch.native.gemm.pointers import address, at, call, data, elements, types
+from tinytorch.native.pointers import address, at, call, data, elements, types
 
 
 @jit

@@ -27,7 +27,7 @@ from tinytorch.native.conv.fields import (
 )
 from tinytorch.native.conv.places import copy_step, placed, transpose_step
 from tinytorch.native.gemm.microkernel import LANES, NR
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.pointers import at
 
 # Integers of a description, for panels of NR pixels.
 HEAD, RUN = 2, 4

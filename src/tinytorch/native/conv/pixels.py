@@ -55,7 +55,7 @@ from tinytorch.native.conv.panels import HEAD, RUN, describe, pack_panel
 from tinytorch.native.conv.places import placed
 from tinytorch.native.conv.planes import lay_out
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.pointers import at, call
 from tinytorch.native.simd import like, select
 
 

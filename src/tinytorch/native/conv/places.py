@@ -10,7 +10,7 @@ from llvmlite import ir
 
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.packing import transposed
-from tinytorch.native.gemm.pointers import intrinsic, types
+from tinytorch.native.pointers import intrinsic, types
 
 _INT = ir.IntType(64)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tinytorch.native.aligned import address_of
 from tinytorch.native.conv import fields
 from tinytorch.native.conv.panels import HEAD, RUN
 from tinytorch.native.gemm import routines
@@ -159,10 +160,6 @@ def _cut_weights(
     return grid[0] * grid[1], _room(numbers, sizes)
 
 
-def _address(array: Table) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
 def _finished(numbers: dict[str, int], dtype: str) -> Table:
     tile, pack, _ = routines.addresses(dtype)
     numbers |= {"TILE": tile, "PACK": pack}
@@ -200,7 +197,7 @@ def _over_images(window: Window, dtype: str, dense: bool) -> tuple[dict[str, int
     numbers = {"BATCH": n, "CHANNELS": c, "HEIGHT": h, "WIDTH": w, "OUTPUTS": window.outputs}
     numbers |= {"TOP": window.padding[0], "LEFT": window.padding[1], "STEP_Y": sh, "STEP_X": sw}
     _laid_out(numbers, *plane, phases)
-    numbers |= {"IN_PLACE": int(in_place), "LIMIT": n * c * h * w, "OFFSETS": _address(offsets)}
+    numbers |= {"IN_PLACE": int(in_place), "LIMIT": n * c * h * w, "OFFSETS": address_of(offsets)}
     numbers |= {"PATCH": c * kh * kw, "PIXEL_ROWS": oh, "PIXEL_COLUMNS": ow}
     if plane[1] == ow:  # rows follow each other without a gap
         numbers |= {"PIXEL_ROWS": 1, "PIXEL_COLUMNS": oh * ow}
@@ -287,7 +284,7 @@ def _one_remainder(
     _laid_out(numbers, *plane, (1, 1))
     in_place = dense and plane == (oh, ow) and rows.least == columns.least == 0 and patch > 0
     numbers |= {"IN_PLACE": int(in_place), "LIMIT": n * window.outputs * oh * ow}
-    numbers |= {"OFFSETS": _address(tables[0]), "OTHER_OFFSETS": _address(tables[1])}
+    numbers |= {"OFFSETS": address_of(tables[0]), "OTHER_OFFSETS": address_of(tables[1])}
     numbers |= {"PATCH": patch, "OUTPUTS": c, "OTHER_ROW": kh * kw}
     numbers |= {"OUT_IMAGE": c * h * w, "OUT_CHANNEL": h * w, "OUT_ROW": sh * w, "OUT_COLUMN": sw}
     numbers |= {"PIXEL_ROWS": rows.count, "PIXEL_COLUMNS": columns.count}

@@ -28,7 +28,7 @@ from tinytorch.native.conv.fields import (
 )
 from tinytorch.native.conv.places import placed
 from tinytorch.native.gemm.microkernel import NR
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.pointers import at
 
 
 @jit

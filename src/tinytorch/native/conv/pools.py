@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from tinytorch.native.codecache import jit
 from tinytorch.native.conv.places import placed
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.pointers import at
 from tinytorch.native.simd import like, select
 
 FIELDS = (

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tinytorch.native.aligned import address_of
 from tinytorch.native.conv import driver, pools
 from tinytorch.native.conv.plan import Task
 from tinytorch.native.gemm.product import ROOM
@@ -62,6 +63,6 @@ def run(task: Task, source: Array, other: Array, out: Array, bias: Array | None 
 def run_table(routine: str, dtype: Any, numbers: dict[str, int], shares: int) -> None:
     """Run a pooling's table of numbers, with room of ROOM_SHARE bytes a share added."""
     room = ROOM.rows(1, shares * numbers["ROOM_SHARE"], _BYTES)[0]
-    numbers["ROOM"] = int(room.__array_interface__["data"][0])
+    numbers["ROOM"] = address_of(room)
     table = np.array([[numbers[name] for name in pools.FIELDS]], np.int64)
     driver.runner()(driver.routine(routine, dtype.name), table, shares)

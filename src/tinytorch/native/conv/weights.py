@@ -47,7 +47,7 @@ from tinytorch.native.conv.panels import describe, pack_elements
 from tinytorch.native.conv.places import placed
 from tinytorch.native.conv.planes import lay_out
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.pointers import at, call
 from tinytorch.native.simd import like
 
 

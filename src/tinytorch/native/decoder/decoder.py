@@ -24,7 +24,7 @@ from tinytorch.native.encoder.encoder import Dense, Tables, places_of, run_stage
 from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.microkernel import tile_shape
-from tinytorch.native.gemm.pointers import types
+from tinytorch.native.pointers import types
 
 Array = NDArray[Any]
 

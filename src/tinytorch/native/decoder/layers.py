@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from tinytorch.native.addresses import bytes_at, floats_at, longs_at
 from tinytorch.native.attention.entries import Plan, laid_out
 from tinytorch.native.attention.single import attend_one
 from tinytorch.native.attention.tiles import Hidden, finish
@@ -22,7 +21,7 @@ from tinytorch.native.codecache import jit
 from tinytorch.native.encoder.dense import bias_of, dense_at, depth_of, part_of, width_of
 from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import copy, normalise, scaled
-from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.pointers import at, bytes_at, call, floats_at, longs_at
 
 # All of a decoder and one step of it, as numbers: addresses, and sizes in elements. `eps`: eps, the
 # scale of scores, and from the 16th float on as many zeros as a row is wide. norms: (gain, shift)

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.native.addresses import floats_at, longs_at
 from tinytorch.native.codecache import c_function, jit
 from tinytorch.native.encoder.rows import activate
 from tinytorch.native.gemm.blocked import even_step
 from tinytorch.native.gemm.microkernel import LANES, NR
-from tinytorch.native.gemm.pointers import at, call, types
 from tinytorch.native.int8 import blocked as int8
+from tinytorch.native.pointers import at, call, floats_at, longs_at, types
 
 # `panels` are float32 (K, N) by panels, or codes; the bias is there in either case. For codes the
 # rest says what `int8.Weights` and `int8.Shape` do, and the columns hold the bias as well, where it

@@ -25,10 +25,10 @@ from tinytorch.native.encoder.layers import APART, BY_COLUMNS, BY_ROWS, STAGES
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
-from tinytorch.native.gemm.pointers import call, types
 from tinytorch.native.gemm.prepacked import pack
 from tinytorch.native.int8 import product as int8
 from tinytorch.native.int8 import routines as int8_routines
+from tinytorch.native.pointers import call, types
 from tinytorch.native.room import Room
 
 Array = NDArray[Any]

@@ -12,7 +12,7 @@ import numpy as np
 from llvmlite import ir
 from numpy.typing import NDArray
 
-from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+from tinytorch.native.pointers import cgutils, intrinsic, types
 
 _INT = ir.IntType(64)
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from tinytorch.native.addresses import bytes_at, floats_at, longs_at
 from tinytorch.native.attention.entries import Plan, laid_out
 from tinytorch.native.attention.tiles import Cache, Hidden, Routines, attend, finish
 from tinytorch.native.codecache import jit
@@ -34,7 +33,7 @@ from tinytorch.native.encoder.dense import (
 )
 from tinytorch.native.encoder.frames import reader
 from tinytorch.native.encoder.rows import add, copy, normalise, scaled
-from tinytorch.native.gemm.pointers import at, call
+from tinytorch.native.pointers import at, bytes_at, call, floats_at, longs_at
 
 # All of an encoder and one call of it, as numbers: addresses, and sizes in elements. parts: the
 # weights of a layer, four, and more where the last one's depth is in parts. norms: (gain, shift) of

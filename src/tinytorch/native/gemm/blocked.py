@@ -15,7 +15,7 @@ from collections import namedtuple
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm import epilogue
 from tinytorch.native.gemm.microkernel import LANES, MR, NR, TALL, tile_shape
-from tinytorch.native.gemm.pointers import at, call, stack
+from tinytorch.native.pointers import at, call, stack
 from tinytorch.native.simd import like
 
 # A matrix: its first element's address, and the elements from row to row and column to column.

@@ -14,8 +14,8 @@ from tinytorch.native.codecache import jit, prange
 from tinytorch.native.gemm.blocked import Plan, Update, View, multiply, multiply_in_place
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import LANES, MR, NR
-from tinytorch.native.gemm.pointers import ask_for, ask_to_write, at, data, elements, types
 from tinytorch.native.gemm.routines import Routines
+from tinytorch.native.pointers import ask_for, ask_to_write, at, data, elements, types
 from tinytorch.native.simd import like
 
 # Where the numbers of a call hold the blocks (see `Blocks.numbers`), into how many rows and columns

@@ -13,7 +13,7 @@ from llvmlite import ir
 from tinytorch.native import vmath
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, NR, tile_shape
-from tinytorch.native.gemm.pointers import at, cgutils, intrinsic, stack, types
+from tinytorch.native.pointers import at, cgutils, intrinsic, stack, types
 
 ACTIVATIONS = {"none": 0, "relu": 1, "gelu": 2, "gelu_erf": 3}
 

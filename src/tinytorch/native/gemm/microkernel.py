@@ -13,7 +13,9 @@ Shape letters: MR, NR of the tile; r, v the rows and vectors of one kernel.
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +23,7 @@ from llvmlite import ir
 from numpy.typing import DTypeLike
 
 from tinytorch.native import level
-from tinytorch.native.gemm.pointers import cgutils, intrinsic, prefetch, types
+from tinytorch.native.pointers import cgutils, intrinsic, prefetch, types
 
 # Vectors in a row of the tile. With two, each element of A that is spread serves two products.
 VECTORS = 2
@@ -119,6 +121,30 @@ def _by_strides(builder: Any, a: Any, a_row: Any, rows: int) -> _Places:
         starts.append(builder.inttoptr(place, a.type))
     offsets = [_opaque(builder, builder.mul(a_row, _INT(i))) for i in range(1, min(rows, 3))]
     return _Places(starts, [_INT(0), *offsets], are_hidden=True)
+
+
+def repeated(
+    builder: Any, count: Any, state: list[Any], body: Callable[[list[Any]], list[Any]]
+) -> list[Any]:
+    """Run `body(state) -> state` `count` times, 0 included, with the state in registers."""
+    entry = builder.block
+    loop, done = (builder.append_basic_block(name) for name in ("loop", "done"))
+    builder.cbranch(builder.icmp_signed(">", count, _INT(0)), loop, done)
+    builder.position_at_end(loop)
+    left = builder.phi(_INT)
+    phis = [builder.phi(value.type) for value in state]
+    now = body(phis)
+    following, end = builder.sub(left, _INT(1)), builder.block
+    for phi, first, new in ((left, count, following), *zip(phis, state, now, strict=True)):
+        phi.add_incoming(first, entry)
+        phi.add_incoming(new, end)
+    builder.cbranch(builder.icmp_signed(">", following, _INT(0)), loop, done)
+    builder.position_at_end(done)
+    results = [builder.phi(value.type) for value in state]
+    for result, first, new in zip(results, state, now, strict=True):
+        result.add_incoming(first, entry)
+        result.add_incoming(new, end)
+    return results
 
 
 @dataclass(frozen=True)
@@ -235,43 +261,18 @@ class MicroKernel:
         """Run k over the depth, `unroll` steps at a time, then one by one."""
         state = [*places.starts, b]
         state += [ir.Constant(self.vector, None)] * (self.rows * self.vectors)
+
+        def steps(count: int, now: list[Any]) -> list[Any]:
+            for _ in range(count):
+                now = self._step(builder, places, now, strides)
+            return now
+
         if unroll > 1:
             whole = builder.sdiv(depth, _INT(unroll))
-            state = self._loop(builder, whole, unroll, places, state, strides)
+            state = repeated(builder, whole, state, functools.partial(steps, unroll))
             depth = builder.srem(depth, _INT(unroll))
-        state = self._loop(builder, depth, 1, places, state, strides)
+        state = repeated(builder, depth, state, functools.partial(steps, 1))
         return state[len(places.starts) + 1 :]
-
-    def _loop(
-        self,
-        builder: Any,
-        count: Any,
-        unroll: int,
-        places: _Places,
-        state: list[Any],
-        strides: tuple[Any, Any, Any],
-    ) -> list[Any]:
-        """Take `count` times `unroll` steps of k; `state` is A's addresses, B's and the sums."""
-        entry = builder.block
-        loop, done = (builder.append_basic_block(name) for name in ("k", "done"))
-        builder.cbranch(builder.icmp_signed(">", count, _INT(0)), loop, done)
-        builder.position_at_end(loop)
-        left = builder.phi(_INT)
-        phis = [builder.phi(value.type) for value in state]
-        now = list(phis)
-        for _ in range(unroll):
-            now = self._step(builder, places, now, strides)
-        following = builder.sub(left, _INT(1))
-        for phi, first, new in ((left, count, following), *zip(phis, state, now, strict=True)):
-            phi.add_incoming(first, entry)
-            phi.add_incoming(new, loop)
-        builder.cbranch(builder.icmp_signed(">", following, _INT(0)), loop, done)
-        builder.position_at_end(done)
-        results = [builder.phi(value.type) for value in state]
-        for result, first, new in zip(results, state, now, strict=True):
-            result.add_incoming(first, entry)
-            result.add_incoming(new, loop)
-        return results
 
     def _step(
         self, builder: Any, places: _Places, state: list[Any], strides: tuple[Any, Any, Any]

@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from tinytorch.native.codecache import jit
 from tinytorch.native.gemm.microkernel import LANES, MR, NR, tile_shape
-from tinytorch.native.gemm.pointers import at, cgutils, intrinsic, prefetch, types
+from tinytorch.native.pointers import at, cgutils, intrinsic, prefetch, types
 
 _INT = ir.IntType(64)
 _INDEX = ir.IntType(32)

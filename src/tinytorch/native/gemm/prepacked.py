@@ -19,7 +19,7 @@ from tinytorch.native.codecache import jit
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.entries import view_of
 from tinytorch.native.gemm.microkernel import tile_shape
-from tinytorch.native.gemm.pointers import call, data
+from tinytorch.native.pointers import call, data
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 from tinytorch.native.codecache import c_function
 from tinytorch.native.gemm import epilogue, packing
 from tinytorch.native.gemm.microkernel import multiply_tile
-from tinytorch.native.gemm.pointers import ask_for, ask_to_write, at, types
+from tinytorch.native.pointers import ask_for, ask_to_write, at, types
 
 # Addresses of the micro-kernel for one tile, of packing, and of the micro-kernel for a strip.
 Routines = namedtuple("Routines", "tile pack strip")

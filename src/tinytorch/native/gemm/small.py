@@ -39,8 +39,8 @@ from tinytorch.native.gemm.blocked import (
 )
 from tinytorch.native.gemm.epilogue import Finish
 from tinytorch.native.gemm.microkernel import LANES
-from tinytorch.native.gemm.pointers import call, elements_of, place_of, types, words
 from tinytorch.native.gemm.routines import Routines
+from tinytorch.native.pointers import call, elements_of, longs_at, place_of, types
 from tinytorch.native.simd import like
 
 # Multiply-adds up to which a product is computed by the calling thread, with nothing packed.
@@ -61,7 +61,7 @@ _Matrix = namedtuple("_Matrix", "start rows columns down along")
 @jit
 def _is_matrix(place, state, flags):
     """Say whether an object is a 2-D array of the dtype, with all the `flags`."""
-    fields = words(place)
+    fields = longs_at(place)
     if fields[TYPE] != state[_ARRAY]:
         return False
     fits = fields[RANK] & HALF == 2 and fields[DTYPE] == state[_KIND]
@@ -70,8 +70,8 @@ def _is_matrix(place, state, flags):
 
 @jit
 def _matrix(place):
-    fields = words(place)
-    shape, strides = words(fields[SHAPE]), words(fields[STRIDES])
+    fields = longs_at(place)
+    shape, strides = longs_at(fields[SHAPE]), longs_at(fields[STRIDES])
     return _Matrix(fields[DATA], shape[0], shape[1], strides[0], strides[1])
 
 
@@ -122,7 +122,7 @@ def _product(state, a, b, c, one, item):
 @jit
 def _answer(own, arguments, count, one, item):
     """Look at the objects, multiply, and return the answer as an object."""
-    state, given = words(words(own)[DATA]), words(arguments)
+    state, given = longs_at(longs_at(own)[DATA]), longs_at(arguments)
     answer = CANNOT
     if (
         count == 3

@@ -11,9 +11,8 @@ import functools
 from collections import namedtuple
 from typing import Any
 
-from tinytorch.native.addresses import floats_at, longs_at
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.pointers import ask_to_write, call, types
+from tinytorch.native.pointers import ask_to_write, call, floats_at, longs_at, types
 
 # Everything is a number: addresses, and counts in elements unless the name says bytes.
 Source = namedtuple("Source", "start row item_bytes scale zero top")

@@ -12,14 +12,11 @@ from typing import Any
 from llvmlite import ir
 
 from tinytorch.native import level, vmath
-from tinytorch.native.addresses import floats_at, ints_at
 from tinytorch.native.codecache import jit
-from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+from tinytorch.native.pointers import cgutils, floats_at, intrinsic, ints_at, types
 from tinytorch.native.simd import like, select
 
 _INT, _LONG, _REAL = ir.IntType(32), ir.IntType(64), ir.FloatType()
-# Numbers whose activations are computed at once: four vectors' chains of operations fill the CPU.
-_TOGETHER = 32
 
 
 class _Settler:
@@ -135,12 +132,7 @@ def _activate(values, count, activation):
             zero = like(values[i], 0.0)
             values[i] = select(values[i] < zero, zero, values[i])  # a NaN stays
     elif activation == 2:
-        blocks = count // _TOGETHER
-        for block in range(blocks):
-            for i in range(_TOGETHER):
-                at = block * _TOGETHER + i
-                values[at] = vmath.gelu_tanh(values[at])
-        for i in range(blocks * _TOGETHER, count):
+        for i in range(count):
             values[i] = vmath.gelu_tanh(values[i])
     elif activation == 3:
         for i in range(count):

@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.gemm.pointers import types
 from tinytorch.native.int8.dots import RECORD_GROUPS, Dot
 from tinytorch.native.int8.tile import CENTRED, PAIRS, PLAIN
+from tinytorch.native.pointers import types
 
 _GROUP = 4
 _DEPTH = _GROUP * RECORD_GROUPS

@@ -9,11 +9,10 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from tinytorch.native.addresses import bytes_at, ints_at
 from tinytorch.native.codecache import c_function
-from tinytorch.native.gemm.pointers import types
 from tinytorch.native.int8 import finish, rows
 from tinytorch.native.int8.tile import tile_of
+from tinytorch.native.pointers import bytes_at, ints_at, types
 
 _vnni, _emulated, _maddubs = tile_of("vnni"), tile_of("emulated"), tile_of("maddubs")
 _int16, _portable = tile_of("int16"), tile_of("portable")

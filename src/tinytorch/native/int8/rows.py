@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinytorch.native.addresses import bytes_at, codes_at, floats_at, ints_at, words_at
 from tinytorch.native.codecache import jit
-from tinytorch.native.gemm.pointers import at
+from tinytorch.native.pointers import at, bytes_at, codes_at, floats_at, ints_at, words_at
 from tinytorch.native.simd import (
     bits,
     from_bits,

@@ -18,12 +18,7 @@ lane's positive weights and N of its negative ones, the sum lies in [127 N, 127 
 
 The constants' sum, over the depth, is taken off each column in the epilogue.
 
-What was timed on a Zen 3 whose two cores each share their instructions' supply with a stranger, in
-10^9 multiply-adds a second and core, operands in the first cache (float32: 51): one sum of 4 groups
-with a constant, in tiles of 4 x 2, 3 x 3 and 2 x 4 vectors: 93, 101 and 99 to 104; two sums without
-constants: 102, 107 and 109; one without: 104, 112 and 117. Activations spread from one load by
-shuffles gain up to 5 % where a constant is loaded as well, and nothing otherwise; weights kept in
-registers for three rows gain 3 %.
+docs/benchmarks.md says which tiles and which ways of summing were timed.
 
 Shape letters: r rows, v vectors of a tile.
 """
@@ -34,9 +29,9 @@ from typing import Any
 
 from llvmlite import ir
 
-from tinytorch.native.gemm.pointers import intrinsic, types
 from tinytorch.native.int8 import dots
 from tinytorch.native.int8.dots import RECORD_GROUPS, Dot
+from tinytorch.native.pointers import intrinsic, types
 
 PLAIN, PAIRS, CENTRED = 0, 1, 2
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)

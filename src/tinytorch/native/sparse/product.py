@@ -17,10 +17,9 @@ from typing import Any
 from numpy.typing import NDArray
 
 from tinytorch.native import threads
-from tinytorch.native.addresses import floats_at, ints_at, longs_at
 from tinytorch.native.aligned import address_of
 from tinytorch.native.codecache import c_function, jit, prange
-from tinytorch.native.gemm.pointers import at, call, types
+from tinytorch.native.pointers import at, call, floats_at, ints_at, longs_at, types
 from tinytorch.native.room import Room
 from tinytorch.native.sparse.tile import lanes, multiply_blocks, turn_square, vectors_for
 

@@ -11,14 +11,15 @@ Shape letters: R outputs and W inputs of a block; V vectors, T tokens of the til
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from llvmlite import ir
 
 from tinytorch.native import level
+from tinytorch.native.gemm.microkernel import MicroKernel, repeated
 from tinytorch.native.gemm.packing import transposed
-from tinytorch.native.gemm.pointers import cgutils, intrinsic, types
+from tinytorch.native.pointers import intrinsic, types
 
 ROWS = (1, 2, 4, 8)
 _INT, _WORD, _REAL = ir.IntType(64), ir.IntType(32), ir.FloatType()
@@ -37,46 +38,21 @@ def vectors_for(rows: int) -> tuple[int, ...]:
     return tuple(v for v in (8, 4, 3, 2, 1) if v <= largest and (v != 3 or largest == 3))
 
 
-def _loop(builder: Any, count: Any, state: list[Any], body: Callable[[list[Any]], Any]) -> Any:
-    """Run `body(state) -> state` `count` times, 0 included, with the state in registers."""
-    entry = builder.block
-    loop, done = (builder.append_basic_block(name) for name in ("loop", "done"))
-    builder.cbranch(builder.icmp_signed(">", count, _INT(0)), loop, done)
-    builder.position_at_end(loop)
-    left = builder.phi(_INT)
-    phis = [builder.phi(value.type) for value in state]
-    now = body(phis)
-    following, end = builder.sub(left, _INT(1)), builder.block
-    for phi, first, new in ((left, count, following), *zip(phis, state, now, strict=True)):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(new, end)
-    builder.cbranch(builder.icmp_signed(">", following, _INT(0)), loop, done)
-    builder.position_at_end(done)
-    results = [builder.phi(value.type) for value in state]
-    for result, first, new in zip(results, state, now, strict=True):
-        result.add_incoming(first, entry)
-        result.add_incoming(new, end)
-    return results
-
-
-class _Tile:
+@dataclass(frozen=True)
+class _Tile(MicroKernel):
     """Writes the function for R outputs by V vectors; `single` where a block is one input wide."""
 
-    def __init__(self, module: Any, rows: int, vectors: int, single: bool) -> None:
-        self._module, self._rows, self._vectors, self._single = module, rows, vectors, single
-        self._lanes = level.lanes("float32")
-        self._tokens = vectors * self._lanes
-        self._vector = ir.VectorType(_REAL, self._lanes)
+    single: bool
 
     def function(self) -> Any:
         """Return void(values, columns, count, width, x, bias, out), written once."""
-        kind = "single" if self._single else "wide"
-        name = f"tinytorch.sparse.{kind}.{self._rows}x{self._tokens}"
-        if name in self._module.globals:
-            return self._module.globals[name]
+        kind = "single" if self.single else "wide"
+        name = f"tinytorch.sparse.{kind}.{self.rows}x{self.vectors * self.lanes}"
+        if name in self.module.globals:
+            return self.module.globals[name]
         real = _REAL.as_pointer()
         operands = [real, _WORD.as_pointer(), _INT, _INT, real, real, real]
-        function = ir.Function(self._module, ir.FunctionType(ir.VoidType(), operands), name)
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), operands), name)
         function.linkage = "internal"
         for attribute in ("noinline", "nounwind"):
             function.attributes.add(attribute)
@@ -97,18 +73,20 @@ class _Tile:
         out: Any,
     ) -> None:
         sums = []
-        for r in range(self._rows):
-            sums += [self._spread(builder, builder.gep(bias, [_INT(r)]))] * self._vectors
-        apart = _INT(self._tokens)
+        for r in range(self.rows):
+            sums += [
+                self._spread(builder, builder.load(builder.gep(bias, [_INT(r)])))
+            ] * self.vectors
+        apart = _INT(self.vectors * self.lanes)
 
         def block(state: list[Any]) -> list[Any]:
             values, columns, *sums = state
             column = builder.sext(builder.load(columns), _INT)
             here = builder.gep(x, [builder.mul(column, apart)])
-            if self._single:
+            if self.single:
                 values, _, *sums = self._input(builder, values, here, sums)
             else:
-                values, _, *sums = _loop(
+                values, _, *sums = repeated(
                     builder,
                     width,
                     [values, here, *sums],
@@ -116,35 +94,21 @@ class _Tile:
                 )
             return [values, builder.gep(columns, [_INT(1)]), *sums]
 
-        _, _, *sums = _loop(builder, count, [values, columns, *sums], block)
+        _, _, *sums = repeated(builder, count, [values, columns, *sums], block)
         for i, total in enumerate(sums):
-            place = builder.gep(out, [_INT(i * self._lanes)])
-            builder.store(total, builder.bitcast(place, self._vector.as_pointer()), align=_ITEM)
+            place = builder.gep(out, [_INT(i * self.lanes)])
+            builder.store(total, builder.bitcast(place, self.vector.as_pointer()), align=_ITEM)
 
     def _input(self, builder: Any, values: Any, x: Any, sums: list[Any]) -> list[Any]:
         """Multiply one input's tokens by its R weights; return what is next, and the sums."""
-        places = [builder.gep(x, [_INT(v * self._lanes)]) for v in range(self._vectors)]
-        pointer = self._vector.as_pointer()
-        tokens = [builder.load(builder.bitcast(place, pointer), align=_ITEM) for place in places]
+        tokens = [self._load(builder, place) for place in self._row(builder, x)]
         added: list[Any] = []
-        for r in range(self._rows):
-            weight = self._spread(builder, builder.gep(values, [_INT(r)]))
+        for r in range(self.rows):
+            weight = self._spread(builder, builder.load(builder.gep(values, [_INT(r)])))
             for vector in tokens:
                 added.append(self._multiply_add(builder, weight, vector, sums[len(added)]))
-        following = builder.gep(values, [_INT(self._rows)])
-        return [following, builder.gep(x, [_INT(self._tokens)]), *added]
-
-    def _multiply_add(self, builder: Any, x: Any, y: Any, z: Any) -> Any:
-        # NOTE: fmuladd, not fma: at the level 'v128' x86-64 can't fuse, and fma would be a call.
-        kind = ir.FunctionType(self._vector, [self._vector] * 3)
-        name = f"llvm.fmuladd.v{self._lanes}f32"
-        return builder.call(cgutils.get_or_insert_function(self._module, kind, name), [x, y, z])
-
-    def _spread(self, builder: Any, place: Any) -> Any:
-        undefined = ir.Constant(self._vector, ir.Undefined)
-        single = builder.insert_element(undefined, builder.load(place), _WORD(0))
-        zeros = ir.Constant(ir.VectorType(_WORD, self._lanes), None)
-        return builder.shuffle_vector(single, undefined, zeros)
+        following = builder.gep(values, [_INT(self.rows)])
+        return [following, builder.gep(x, [_INT(self.vectors * self.lanes)]), *added]
 
 
 _PLACE, _PLACES = types.CPointer(types.float32), types.CPointer(types.int32)
@@ -174,7 +138,7 @@ def multiply_blocks(typing_context, rows, vectors, values, columns, count, width
                 with builder.if_else(single) as branches:
                     for branch, is_single in zip(branches, (True, False), strict=True):
                         with branch:
-                            tile = _Tile(builder.module, r, v, is_single)
+                            tile = _Tile(builder.module, _REAL, lanes(), r, v, is_single)
                             builder.call(tile.function(), operands)
                 builder.branch(end)
         builder.position_at_end(none)

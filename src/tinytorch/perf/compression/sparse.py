@@ -9,7 +9,7 @@ import numpy as np
 
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import ShapeError
-from tinytorch.kernels.sparse import SparseWeight, blocks, sparse_linear
+from tinytorch.kernels.sparse import blocks, sparse_linear
 from tinytorch.measure.clock import Effort, compare, race
 from tinytorch.ops.spec import Array
 from tinytorch.perf import models
@@ -17,8 +17,8 @@ from tinytorch.perf.profiling.timer import checked_count
 
 _EFFORT = Effort(seconds=0.4)
 _FIRST_LOOK = Effort(seconds=0.1, min_rounds=5)
-# Outputs x inputs of the blocks that are tried; (1, 1) keeps single weights, which is CSR.
-FORMATS = ((1, 1), (1, 16), (4, 16))
+# Outputs x inputs of the blocks that a weight is kept in; (1, 1) keeps single ones, which is CSR.
+BLOCKS = ((1, 1), (1, 16), (4, 16))
 # A format that leaves out less than this share of the weight is not tried.
 _WORTH_TRYING = 0.05
 
@@ -48,7 +48,7 @@ class SparseLinear:
     @property
     def format(self) -> str:
         """How the weight is kept: "CSR", or blocks as "4x16" (outputs x inputs)."""
-        return format_name(self.sparse)
+        return format_name(self.sparse.block)
 
     @property
     def bias(self) -> Tensor | None:
@@ -90,14 +90,14 @@ class SparseLinear:
         }
 
 
-def format_name(weight: SparseWeight) -> str:
+def format_name(block: tuple[int, int]) -> str:
     """Return "CSR" for single weights, or the outputs x inputs of a block."""
-    return "CSR" if weight.block == (1, 1) else "x".join(map(str, weight.block))
+    return "CSR" if block == (1, 1) else "x".join(map(str, block))
 
 
 def _best(layer: Any, x: Any) -> SparseLinear:
     """Return a layer in the format that is fastest at a first look; CSR if none is worth one."""
-    made = [SparseLinear(layer, block) for block in FORMATS]
+    made = [SparseLinear(layer, block) for block in BLOCKS]
     tried = {one.format: one for one in made if one.sparse.kept <= 1 - _WORTH_TRYING}
     if len(tried) < 2:
         return next(iter(tried.values()), made[0])

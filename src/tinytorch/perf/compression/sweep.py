@@ -24,8 +24,9 @@ from tinytorch.measure.sample import Measurement
 from tinytorch.measure.stats import Interval, ratio_interval
 from tinytorch.ops.spec import Array
 from tinytorch.ops.verify import verify
+from tinytorch.perf.compression.sparse import BLOCKS, format_name
 
-FORMATS: dict[str, tuple[int, int]] = {"CSR": (1, 1), "1x16": (1, 16), "4x16": (4, 16)}
+FORMATS = {format_name(block): block for block in BLOCKS}
 SHARES = (0.0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 DENSE, SCIPY = "dense", "SciPy CSR"
 

@@ -1,6 +1,7 @@
 """Typed addresses for compiled code: an array's data, a place further on, room on the stack.
 
-Arrays of every layout would be one compiled version each; an address with strides is one for all.
+Arrays of every layout would be one compiled version each; an address with strides is one for all,
+and an address of bytes, which is what passes between Python and the routines, is one for all types.
 Nothing here checks bounds: what calls it has checked shapes.
 """
 
@@ -67,16 +68,25 @@ def elements_of(typing_context, x, size_bytes):
     return types.int64(x, types.int64), generate
 
 
-@intrinsic
-def words(typing_context, address):
-    """Return an integer address as that of integers of 8 bytes."""
-    if not isinstance(address, types.Integer):
-        return None
+def _pointer_to(kind):
+    """Make an intrinsic that turns an address into a pointer to `kind`."""
 
-    def generate(context, builder, signature, args):
-        return builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+    @intrinsic
+    def pointer(typing_context, address):
+        def generate(context, builder, signature, args):
+            return builder.inttoptr(args[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.int64)(types.int64), generate
+        return types.CPointer(kind)(types.int64), generate
+
+    return pointer
+
+
+bytes_at = _pointer_to(types.uint8)
+codes_at = _pointer_to(types.int8)
+words_at = _pointer_to(types.int16)
+ints_at = _pointer_to(types.int32)
+longs_at = _pointer_to(types.int64)
+floats_at = _pointer_to(types.float32)
 
 
 @intrinsic
