@@ -176,13 +176,15 @@ def _lines(rows: Rows, x: Any, y: Any, dots: bool) -> Any:
     import altair as alt
 
     order = list(dict.fromkeys(s for s, _, _ in rows))
+    # NOTE: else a band that shares the colours would lend the legend its opacity.
+    legend = alt.Legend(symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=2)
     return (
         alt.Chart(_data([{"series": s, "x": x, "y": y} for s, x, y in rows]))
         .mark_line(point=dots, strokeWidth=1.8)
         .encode(
             x=x,
             y=y,
-            color=alt.Color("series:N", title=None).scale(domain=order),
+            color=alt.Color("series:N", title=None, legend=legend).scale(domain=order),
             strokeDash=alt.StrokeDash("series:N", title=None).scale(domain=order, range=_DASHES),
             tooltip=["series:N", "x:Q", "y:Q"],
         )
