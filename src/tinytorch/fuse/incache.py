@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 
 from tinytorch.errors import InvalidValue
-from tinytorch.fuse.compile import Fused
 from tinytorch.fuse.plan import Plan
 from tinytorch.fuse.program import Array
 from tinytorch.fuse.variant import Variant
@@ -60,7 +59,7 @@ class InCache:
     operands: tuple[Array, ...]
 
 
-def in_cache(fused: Fused, arguments: tuple[Any, ...], updates: tuple[int, ...] = ()) -> InCache:
+def in_cache(fused: Any, arguments: tuple[Any, ...], updates: tuple[int, ...] = ()) -> InCache:
     """Return a call that runs as many elements as `fused(*arguments)` does, in the first cache.
 
     updates: the places of the arguments that the results replace, for a call in place. It uses as
