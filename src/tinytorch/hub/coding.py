@@ -73,12 +73,12 @@ def _factors(largest: Array, weight: Array) -> Array:
 def _coded(dense: PlainDense, factors: Array | None, wanted: int = 1) -> QuantizedDense:
     """Return a layer in codes, its depth in so many parts where codes have 7 bits."""
     from tinytorch.kernels.quantized import prepack
+    from tinytorch.native.int8 import dots
 
     weight = dense.weight if factors is None else dense.weight * factors[:, None]
     inverse = None if factors is None else 1 / factors
-    first = prepack(weight)
-    if wanted == 1 or first.activation_bits == 8 or weight.shape[0] % wanted:
-        return QuantizedDense((first,), dense.bias, inverse)
+    if dots.fastest().top.bit_length() == 8 or weight.shape[0] % wanted:
+        wanted = 1
     parts = tuple(prepack(part) for part in np.split(weight, wanted))
     return QuantizedDense(parts, dense.bias, inverse)
 

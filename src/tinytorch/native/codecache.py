@@ -21,7 +21,7 @@ from typing import Any, TypeVar, cast, overload
 from tinytorch import config
 from tinytorch.files import write_whole
 from tinytorch.native import later, level, threads
-from tinytorch.native.sources import source_hash
+from tinytorch.native.sources import source_hash, sources_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -47,7 +47,7 @@ _COMPILED_PACKAGES = ("native", "kernels", "measure", "fuse")
 def folder() -> Path | None:
     """Return where compiled code is kept, or None (with one warning) if that can't be written."""
     package = Path(__file__).parent.parent
-    sources = [p for name in _COMPILED_PACKAGES for p in (package / name).rglob("*.py")]
+    sources = [p for name in _COMPILED_PACKAGES for p in sources_in(package / name)]
     path = config.cache_dir() / "numba" / source_hash(sources)
     try:
         path.mkdir(parents=True, exist_ok=True)

@@ -3,8 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+
+def sources_in(folder: Path) -> Iterator[Path]:
+    """Yield every Python source in a folder and in those inside it."""
+    # NOTE: Path.rglob takes four times as long, and each process that runs compiled code looks.
+    for place, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if name != "__pycache__"]
+        yield from (Path(place, name) for name in files if name.endswith(".py"))
 
 
 def source_hash(paths: Iterable[Path]) -> str:
