@@ -103,6 +103,46 @@ def test_a_second_process_loads_what_the_first_compiled(tmp_path: Path) -> None:
     assert kept
 
 
+@pytest.mark.parametrize(("kind", "flips"), [("*.nbi", 0), ("*.nbc", 0), ("*.nbc", 1)])
+def test_what_is_damaged_is_compiled_anew(tmp_path: Path, kind: str, flips: int) -> None:
+    assert python(USES, tmp_path) == "0 1"
+    files = list((tmp_path / "numba").rglob(kind))
+    assert files
+    for file in files:
+        content = file.read_bytes()
+        half = len(content) // 2
+        rest = bytes(byte ^ flips for byte in content[half:]) if flips else b""
+        file.write_bytes(content[:half] + rest)
+    assert python(USES, tmp_path) == "0 1"
+    assert python(USES, tmp_path) == "1 0"
+
+
+CALLS = """
+import numpy as np
+from tinytorch.kernels.relu.fused import loop
+from tinytorch.native.codecache import load_generated
+x = np.array([-1, 2], np.float32)
+out = np.empty_like(x)
+loop(x, out)
+source = '''
+from tinytorch.kernels.relu.fused import loop
+from tinytorch.native.codecache import jit
+@jit
+def both(x, out):
+    loop(x, out)
+    return out.sum()
+'''
+both = load_generated(source, NAME).both
+print(both(x, out), *(sum(f.stats.cache_hits.values()) for f in (loop, both)))
+"""
+
+
+def test_what_was_loaded_can_be_called_by_what_is_compiled(tmp_path: Path) -> None:
+    assert python(CALLS.replace("NAME", "'one'"), tmp_path) == "2.0 0 0"
+    assert python(CALLS.replace("NAME", "'two'"), tmp_path) == "2.0 1 0"
+    assert python(CALLS.replace("NAME", "'two'"), tmp_path) == "2.0 1 1"
+
+
 @pytest.mark.skipif(threads.usable_cpus() == 1, reason="there is one CPU to share")
 def test_the_form_for_one_thread_is_not_taken_for_the_other(tmp_path: Path) -> None:
     program = (
