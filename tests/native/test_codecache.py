@@ -143,6 +143,20 @@ def test_what_was_loaded_can_be_called_by_what_is_compiled(tmp_path: Path) -> No
     assert python(CALLS.replace("NAME", "'two'"), tmp_path) == "2.0 1 1"
 
 
+def test_as_a_process_ends_objects_that_hold_each_other_are_still_told(tmp_path: Path) -> None:
+    program = (
+        "import gc, sys\n"
+        "from tinytorch.native import codecache\n"
+        "class Told:\n"
+        "    def __del__(self, say=print):\n"
+        "        say('told', gc.isenabled())\n"
+        "codecache.numba()\n"
+        "one = Told()\n"
+        "one.itself = one"
+    )
+    assert python(program, tmp_path) == "told False"
+
+
 @pytest.mark.skipif(threads.usable_cpus() == 1, reason="there is one CPU to share")
 def test_the_form_for_one_thread_is_not_taken_for_the_other(tmp_path: Path) -> None:
     program = (

@@ -7,7 +7,9 @@ that compiled code can come from, so a change anywhere is a miss everywhere.
 
 from __future__ import annotations
 
+import atexit
 import functools
+import gc
 import linecache
 import platform
 import sys
@@ -78,6 +80,9 @@ def numba() -> Any:
         vnni = f"+{level.vnni_feature()}" if level.vnni_feature() else ""
         module.config.CPU_NAME = cpu
         module.config.CPU_FEATURES = ",".join(part for part in (features, vnni) if part)
+    # NOTE: as it ends, Python looks for garbage before modules go and twice after that; a look at
+    # what Numba's modules are made of takes 30 ms and more, and two find whatever there is.
+    atexit.register(gc.disable)
     if threads.get_num_threads() < threads.usable_cpus():
         threads.set_num_threads(threads.get_num_threads())  # its pool is there to be told only now
     return module
