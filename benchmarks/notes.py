@@ -60,12 +60,13 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "page, and shares of every other block of rows: no gain that can be told; lines asked for "
         "1, 2 and 4 KiB ahead: 0.76, 0.73 and 0.79 where ours took 0.76 and plain Numba's 0.73 "
         "and 0.76, or 0.82 to 0.91 times as fast in another comparison.",
-        "polynomial root": "Its instructions take half of its time; ours and plain Numba's loop wait "
-        "for memory, and two runs of either differ by as much as the two do. Six processes taking turns, 150 "
-        "rounds, medians in ms: plain Numba 1.03 and 1.01, ours 1.06, its vectors written out by "
-        "hand 1.03, these stored past the caches 0.92, a copy 1.02. LLVM makes no such stores of "
-        "a loop that it turns into vectors itself; by way of a small row of their own, in turns "
-        "of 128 to 4096, they gain nothing (0.95 to 1.13 where ours took 0.93).",
+        "polynomial root": "Its instructions take half of its time; ours and plain Numba's loop "
+        "wait for memory, and two runs of either differ by as much as the two do. Six processes "
+        "taking turns, 150 rounds, medians in ms: plain Numba 1.03 and 1.01, ours 1.06, its "
+        "vectors written out by hand 1.03, these stored past the caches 0.92, a copy 1.02. LLVM "
+        "makes no such stores of a loop that it turns into vectors itself; by way of a small row "
+        "of their own, in turns of 128 to 4096, they gain nothing (0.95 to 1.13 where ours took "
+        "0.93).",
         "Adam step": "Ours and PyTorch's, the fused step of its optimizer, update in place: four "
         "arrays read and three of them written where they lie. The others write three arrays that "
         "they do not read: in place, plain Numba's loop would lose its vectors, for all that its "
