@@ -70,7 +70,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "Adam step": "Ours and PyTorch's, the fused step of its optimizer, update in place: four "
         "arrays read and three of them written where they lie. The others write three arrays that "
         "they do not read: in place, plain Numba's loop would lose its vectors, for all that its "
-        "compiler knows is that its arrays may overlap.",
+        "compiler knows is that its arrays may overlap. Its time is that of moving these bytes; "
+        "where in a page the three arrays begin makes no difference (2.52 to 2.63 ms, seven ways).",
     },
     "linear": {
         "": "ONNX Runtime gets the weight as a constant and packs it once; ours, like PyTorch's "
