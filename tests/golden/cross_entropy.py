@@ -10,7 +10,7 @@ from tinytorch.native.codecache import jit, prange
 
 
 @jit(flags=frozenset())
-def rows0_3db730837224afdb(logits, labels, classes, t14, t3, t7, n1, first, last):
+def rows0_49989d02373c32f3(logits, labels, classes, t14, t3, t7, n1, first, last):
     for i0 in range(first, last):
         v1 = loops.load(labels, (i0,), True, 1, 7)
         r3 = np.float32(-np.inf)
@@ -22,20 +22,21 @@ def rows0_3db730837224afdb(logits, labels, classes, t14, t3, t7, n1, first, last
             v13 = loops.choose(v11, v0, np.float32(0.0))
             r3 = loops.larger(r3, v0)
             r14 = loops.plus(r14, v13)
-        loops.prefetch(logits, (i0 + 1) * n1, n1)
         loops.store(t14, (i0,), r14, True, 4, 7)
         loops.store(t3, (i0,), r3, True, 5, 7)
         r7 = np.float32(0.0)
-        for j0 in range(0, n1):
-            loops.interleave(4)
-            v0 = loops.load(logits, ((i0) * n1 + j0,), True, 0, 7)
-            v5 = v0 - r3
-            v6 = vmath.exp_nonpositive(v5)
-            r7 = loops.plus(r7, v6)
+        for turn in range(0, n1, 512):
+            loops.prefetch(logits, (i0 + 1) * n1 + turn, min(512, n1 - turn))
+            for j0 in range(turn, min(n1, turn + 512)):
+                loops.interleave(4)
+                v0 = loops.load(logits, ((i0) * n1 + j0,), True, 0, 7)
+                v5 = v0 - r3
+                v6 = vmath.exp_nonpositive(v5)
+                r7 = loops.plus(r7, v6)
         loops.store(t7, (i0,), r7, True, 6, 7)
 
 @jit(flags=frozenset())
-def pass1_0_3db730837224afdb(t14, t3, t7, first, last):
+def pass1_0_49989d02373c32f3(t14, t3, t7, first, last):
     r16 = np.float32(0.0)
     for j0 in range(first, last):
         loops.interleave(4)
@@ -49,18 +50,18 @@ def pass1_0_3db730837224afdb(t14, t3, t7, first, last):
     return r16
 
 @jit(flags=frozenset())
-def serial_3db730837224afdb(logits, labels, classes, out0, n0, n1, p0, shares):
+def serial_49989d02373c32f3(logits, labels, classes, out0, n0, n1, p0, shares):
     t14 = np.empty(n0, np.float32)
     t3 = np.empty(n0, np.float32)
     t7 = np.empty(n0, np.float32)
     rows0 = n0
     for share in range(shares):
-        rows0_3db730837224afdb(logits, labels, classes, t14, t3, t7, n1, share * rows0 // shares, (share + 1) * rows0 // shares)
+        rows0_49989d02373c32f3(logits, labels, classes, t14, t3, t7, n1, share * rows0 // shares, (share + 1) * rows0 // shares)
     size1 = 16384
     blocks1 = (n0 + size1 - 1) // size1
     part16 = np.empty(blocks1, np.float32)
     for block in range(blocks1):
-        one16 = pass1_0_3db730837224afdb(t14, t3, t7, block * size1, min(n0, block * size1 + size1))
+        one16 = pass1_0_49989d02373c32f3(t14, t3, t7, block * size1, min(n0, block * size1 + size1))
         part16[block] = one16
     r16 = np.float32(0.0)
     for block in range(blocks1):
@@ -69,18 +70,18 @@ def serial_3db730837224afdb(logits, labels, classes, out0, n0, n1, p0, shares):
     loops.store(out0, (0,), v18, True, 3, 7)
 
 @jit(parallel=True, flags=frozenset())
-def parallel_3db730837224afdb(logits, labels, classes, out0, n0, n1, p0, shares):
+def parallel_49989d02373c32f3(logits, labels, classes, out0, n0, n1, p0, shares):
     t14 = np.empty(n0, np.float32)
     t3 = np.empty(n0, np.float32)
     t7 = np.empty(n0, np.float32)
     rows0 = n0
     for share in prange(shares):
-        rows0_3db730837224afdb(logits, labels, classes, t14, t3, t7, n1, share * rows0 // shares, (share + 1) * rows0 // shares)
+        rows0_49989d02373c32f3(logits, labels, classes, t14, t3, t7, n1, share * rows0 // shares, (share + 1) * rows0 // shares)
     size1 = 16384
     blocks1 = (n0 + size1 - 1) // size1
     part16 = np.empty(blocks1, np.float32)
     for block in prange(blocks1):
-        one16 = pass1_0_3db730837224afdb(t14, t3, t7, block * size1, min(n0, block * size1 + size1))
+        one16 = pass1_0_49989d02373c32f3(t14, t3, t7, block * size1, min(n0, block * size1 + size1))
         part16[block] = one16
     r16 = np.float32(0.0)
     for block in range(blocks1):

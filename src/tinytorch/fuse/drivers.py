@@ -100,11 +100,14 @@ class _Assembler:
 
     def _rows(self, writer: NestWriter, passes: list[Walk], after: Lines, finish: Lines) -> None:
         lines = list(writer.row[0])
+        walks = [time for time, walked in enumerate(passes) if walked.body]
         for time, walked in enumerate(passes):
             if walked.body:
                 lines += writer.start(time)
-                lines += walked.loops(writer, "0", writer.extent(writer.columns[0]))
-                lines += writer.prefetches() if time == 0 and len(passes) > 1 else []
+                if time in walks[1:2]:
+                    lines += writer.in_turns(walked)
+                else:
+                    lines += walked.loops(writer, "0", writer.extent(writer.columns[0]))
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
         body += self._each_row(writer, lines, "first", "last")

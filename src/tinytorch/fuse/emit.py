@@ -16,6 +16,7 @@ from tinytorch.fuse.variant import Program, literal, type_name
 
 BLOCK = 16_384  # columns that one task folds or writes
 TOGETHER = 4  # vectors whose chains of operations overlap, where the chains are long
+TURN = 512  # columns, between wishes for as many of the next row
 INDENT = "    "
 
 
@@ -342,18 +343,26 @@ class NestWriter:
             depth += INDENT
         return lines + [depth + line for line in body]
 
-    def prefetches(self) -> list[str]:
-        """Return the statements that ask for the next row of each gapless input, once the current
-        one has been read."""
+    def in_turns(self, walked: Walk) -> list[str]:
+        """Return the loops of a pass over a row that is in the cache, and that has the gapless
+        inputs' next row on its way meanwhile.
+
+        A pass that reads from memory waits for it, one that computes does not use it: so they
+        take as long as both together, unless the one does the other's waiting.
+        """
         if len(self.rows) != 1 or len(self.columns) != 1 or not self.columns[0]:
-            return []
+            return walked.loops(self, "0", self.extent(self.columns[0]))
         outputs = {f"out{s.target[1]}" for s in self.nest.stores if s.target[0] == "out"}
         width, row = self.extent(self.columns[0]), self.variable[self.rows[0]]
-        return [
-            f"loops.prefetch({name}, ({row} + 1) * {width}, {width})"
+        wishes = [
+            f"loops.prefetch({name}, ({row} + 1) * {width} + turn, min({TURN}, {width} - turn))"
             for name, index in self.accesses
             if index == self.nest.full and name not in outputs and self.program.layout(name) == "C"
         ]
+        if not wishes:
+            return walked.loops(self, "0", width)
+        turn = wishes + walked.loops(self, "turn", f"min({width}, turn + {TURN})")
+        return [f"for turn in range(0, {width}, {TURN}):", *(INDENT + line for line in turn)]
 
     def after(self, time: int) -> list[str]:
         """Return the stores of what is known once a pass is over."""

@@ -95,13 +95,12 @@ def _prefetch_line(typing_context, array, index):
 
 @_helper
 def prefetch(array, first, count):
-    """Have the start of a row of a gapless array on its way to the cache while another is worked
-    on.
+    """Have a part of a row of a gapless array on its way to the cache while another is worked on.
 
     The CPU's own prefetching stops at the end of a page, which is where a row of 1024 float32 ends.
     """
     step = 64 // array.itemsize
-    for k in range(0, min(count, 32 * step * 4), step):
+    for k in range(0, count, step):
         _prefetch_line(array, first + k)
 
 

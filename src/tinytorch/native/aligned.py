@@ -10,6 +10,9 @@ from numpy.typing import DTypeLike, NDArray
 
 from tinytorch.errors import InvalidValue
 
+_PAGE_BYTES = 4096
+_WORTH_PLACING = 1 << 16  # bytes; below, half a page more is too much
+
 
 def address_of(array: NDArray[Any]) -> int:
     """Return the address of an array's first element."""
@@ -22,6 +25,11 @@ def aligned_empty(
     """Return an uninitialised C-ordered array whose first byte is a multiple of `alignment`.
 
     `np.empty` promises 16 bytes; a 64-byte vector that straddles two cache lines costs two loads.
+    An array of 64 KiB or more begins in the middle of a page (of 4 KiB), unless `alignment` is
+    larger: NumPy's large arrays begin 16 bytes into one, and a loop that writes a little further on
+    in a page than it reads waits, for the CPU takes its loads to be of what it has just stored
+    (they are told apart by their place in a page first).
+
     Raises InvalidValue unless `alignment` is a power of two.
     """
     if alignment < 1 or alignment & (alignment - 1):
@@ -29,6 +37,9 @@ def aligned_empty(
     wanted = np.dtype(dtype)
     sizes = shape if isinstance(shape, tuple) else (shape,)
     size = prod(sizes) * wanted.itemsize
-    raw = np.empty(size + alignment, np.uint8)
-    start = -address_of(raw) % alignment
+    period, place = alignment, 0
+    if size >= _WORTH_PLACING and alignment <= _PAGE_BYTES // 2:
+        period, place = _PAGE_BYTES, _PAGE_BYTES // 2
+    raw = np.empty(size + period, np.uint8)
+    start = (place - address_of(raw)) % period
     return raw[start : start + size].view(wanted).reshape(sizes)

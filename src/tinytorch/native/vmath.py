@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 
-from tinytorch.native import codecache, fits, simd
+from tinytorch.native import codecache, fits, level, simd
 from tinytorch.native.simd import constant, like, polynomial, select
 
 # NOTE: 'contract' lets a*b + c become one instruction, and the error bounds hold with or without
@@ -110,18 +110,37 @@ def exp(x):
 
 
 _EXP_VANISHES = constant(-88.0, -709.0)  # 2^n has run down to 0 there
+_LN2 = constant(0.6931471824645996, math.log(2))  # float32's is 0.02 eps off, float64's 0.15
+
+
+@_helper
+def _less_one_product(x, n):
+    return x - n * _LN2(x)
+
+
+@_helper
+def _less_two_products(x, n):
+    return (x - n * _LN2_HIGH(x)) - n * _LN2_LOW(x)
+
+
+# NOTE: one product is enough where it is not rounded before it is subtracted.
+_less_multiples = _less_two_products if level.isa() == "v128" else _less_one_product
 
 
 @_helper
 def exp_nonpositive(x):
-    """e^x for x <= 0, a third cheaper than `exp`: nothing overflows, and the last binade is 0.
+    """e^x for an x <= 0 that is a rounded difference, with two thirds of the operations of `exp`.
 
-    It shares the reduction and the polynomial of `exp` and scales exactly, so it errs as that does;
-    but what would be subnormal may come out as 0.
+    Nothing overflows, and what would be subnormal may come out as 0. Multiples of ln 2 are taken
+    off in one step, which errs by less than eps |x| / 40 in float32 and eps |x| / 6 in float64:
+    little beside the eps |x| / 2 by which x itself, a number less the largest of its row, is off.
+    Largest error: 1.1 ulp in float32, 1.0 in float64, apart from that.
     """
-    biased, m = _split(_at_least(x, _EXP_VANISHES(x)), _ROUNDER(x))
-    scale = _power_of_two(biased)
-    return scale * m + scale
+    x, rounder = _at_least(x, _EXP_VANISHES(x)), _ROUNDER(x)
+    t = x * _LOG2_E(x) + rounder
+    r = _less_multiples(x, t - rounder)
+    scale = _power_of_two(simd.bits(t))
+    return scale * (r + r * r * _EXP_TAIL(r)) + scale
 
 
 _EXPM1_LOWEST = constant(-20.0, -40.0)  # below, expm1 has reached -1
