@@ -11,7 +11,7 @@ from tinytorch import ops
 from tinytorch.errors import InvalidValue, UnsupportedInput
 from tinytorch.kernels import registry
 from tinytorch.kernels.registry import Kernel
-from tinytorch.native.threads import get_num_threads
+from tinytorch.native import threads
 from tinytorch.ops.spec import Array, Params
 
 _MOST_REMEMBERED = 4096
@@ -23,7 +23,7 @@ def _key(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Any, ...]:
     # thing to np.matrix, and scalars have shapes too.
     # `ComputeBackend.dispatch` writes this out for two and for three arrays without params.
     described = [part for a in arrays for part in (a.__class__, a.shape, a.strides, a.dtype)]
-    return (op, get_num_threads(), *described, *choices(params).items())
+    return (op, threads.current, *described, *choices(params).items())
 
 
 def choices(params: Params) -> Params:
@@ -111,7 +111,7 @@ class ComputeBackend:
                 a, b = arrays
                 function = self._chosen[
                     op,
-                    get_num_threads(),
+                    threads.current,
                     a.__class__,
                     a.shape,
                     a.strides,
@@ -125,7 +125,7 @@ class ComputeBackend:
                 a, b, c = arrays
                 function = self._chosen[
                     op,
-                    get_num_threads(),
+                    threads.current,
                     a.__class__,
                     a.shape,
                     a.strides,

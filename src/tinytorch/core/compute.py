@@ -63,8 +63,8 @@ def unbroadcast(grad: Array, shape: Shape) -> Array:
 
 def column_sums(grad: Array) -> Array:
     """Return the sum over all axes but the last: the gradient of a bias."""
-    summed: Array = np.add.reduce(grad.reshape(-1, grad.shape[-1]), axis=0)
-    return summed
+    rows = grad if grad.ndim == 2 else _as_rows(grad)
+    return np.add.reduce(rows)  # type: ignore[no-any-return]
 
 
 def gelu_gradient(x: Array, grad: Array, approximate: str) -> Array:
@@ -215,6 +215,9 @@ def matmul_gradients(a: Array, b: Array, grad: Array, needed: tuple[bool, bool])
 
     Vectors are taken as one row, one column.
     """
+    if a.ndim == 2 == b.ndim:
+        for_a = matmul(grad, b.T) if needed[0] else None
+        return for_a, matmul(a.T, grad) if needed[1] else None
     wide_a = a[None, :] if a.ndim == 1 else a
     wide_b = b[:, None] if b.ndim == 1 else b
     if b.ndim == 1:

@@ -324,10 +324,11 @@ def _run(first: Function, gradient: Array, retain: bool) -> None:
 
 
 def _accumulate(leaf: Tensor, grad: Array, fresh: bool) -> None:
-    if grad.shape != leaf.shape:
+    data = leaf._data
+    if grad.shape != data.shape:
         raise ShapeError(f"a gradient of shape {grad.shape} came to a leaf of shape {leaf.shape}")
-    if grad.dtype != leaf.dtype:
-        grad, fresh = grad.astype(leaf.dtype), True
+    if grad.dtype != data.dtype:
+        grad, fresh = grad.astype(data.dtype), True
     held: Any = leaf.grad
     if held is None:
         leaf.grad = grad if fresh else np.array(grad, order="C")
@@ -335,7 +336,7 @@ def _accumulate(leaf: Tensor, grad: Array, fresh: bool) -> None:
     if held.__class__ is np.ndarray and held.flags.writeable and held.dtype == grad.dtype:
         np.add(held, grad, out=held)
     else:
-        leaf.grad = np.asarray(held, leaf.dtype) + grad
+        leaf.grad = np.asarray(held, data.dtype) + grad
 
 
 def walk(root: Function) -> Iterator[Function]:

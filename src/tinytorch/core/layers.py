@@ -49,7 +49,7 @@ class Linear(Layer):
     def forward(self, x: Any) -> Tensor:
         """Return (..., out_features) for x (..., in_features)."""
         x = as_tensor(x)
-        if x.ndim == 0 or x._data.shape[-1] != self.weight._data.shape[0]:
+        if x._data.ndim == 0 or x._data.shape[-1] != self.weight._data.shape[0]:
             raise ShapeError(
                 f"{self!r} takes inputs with {self.weight.shape[0]} features in the last axis, got "
                 f"{x.shape[-1] if x.ndim else 'none'}: shape {x.shape}"

@@ -60,16 +60,17 @@ class Optimizer:
         if self._joins() and self._small.ready():
             self._step_together()
             single = self._small.others
+        kept = self._kept()
         for i in single:
             p = self.params[i]
             if p.grad is None:
                 continue
-            kept = self._kept()
+            data = self._memory(i, p)
             for arrays in kept:
                 if arrays[i] is None:
-                    arrays[i] = np.zeros_like(p._data)
-            self._update(self._memory(i, p), _gradient(p), [arrays[i] for arrays in kept])
-            writes.mark(p._data)
+                    arrays[i] = np.zeros_like(data)
+            self._update(data, _gradient(p), [arrays[i] for arrays in kept])
+            writes.mark(data)
 
     def _joins(self) -> bool:
         """Say whether a call for a small parameter costs more than to gather its gradient."""
@@ -89,10 +90,10 @@ class Optimizer:
 
     def _memory(self, i: int, p: Tensor) -> Array:
         """Return the parameter's array, which is the optimizer's own from the first step on."""
-        if self._owned[i] is not p._data:
-            p._data = np.array(p._data, order="C")
-            self._owned[i] = p._data
-        return p._data
+        data = p._data
+        if self._owned[i] is not data:
+            data = p._data = self._owned[i] = np.array(data, order="C")
+        return data
 
     def _kept(self) -> tuple[list[Array | None], ...]:
         """Return what is kept from step to step, an array of its size for each parameter."""
@@ -151,8 +152,10 @@ class Optimizer:
 
 
 def _gradient(p: Tensor) -> Array:
-    grad = np.asarray(getattr(p.grad, "_data", p.grad), p.dtype)
-    if grad.shape != p.shape:
+    data, grad = p._data, p.grad
+    if grad.__class__ is not np.ndarray or grad.dtype is not data.dtype:
+        grad = np.asarray(getattr(grad, "_data", grad), data.dtype)
+    if grad.shape != data.shape:
         raise ShapeError(f"a parameter of shape {p.shape} has a gradient of shape {grad.shape}")
     return grad
 
@@ -181,7 +184,7 @@ class SGD(Optimizer):
     def _update(self, p: Array, grad: Array, kept: list[Any]) -> None:
         if self.weight_decay:
             grad = grad + p * p.dtype.type(self.weight_decay)
-        for velocity in kept:
+        for velocity in kept:  # one, or none
             velocity *= p.dtype.type(self.momentum)
             velocity += grad
             grad = velocity

@@ -14,10 +14,9 @@ from tinytorch.fuse.drivers import Emitted, emit
 from tinytorch.fuse.program import Array, Program
 from tinytorch.fuse.variant import Variant
 from tinytorch.native import threads
-from tinytorch.native.aligned import address_of, aligned_empty
+from tinytorch.native.aligned import address_of, empty
 
 _WORTH_SHARING = 1 << 15  # elements; below, waking the threads costs more than they bring
-_WORTH_ALIGNING = 1 << 15  # bytes
 _Alias = tuple[int | None, ...]
 
 
@@ -26,13 +25,6 @@ def layout(array: Array) -> str:
     if array.flags.c_contiguous:
         return "C"
     return "inner" if array.strides[-1] == array.itemsize else "strided"
-
-
-def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Return an uninitialised array; a large one starts on a 64-byte boundary."""
-    if math.prod(shape) * dtype.itemsize < _WORTH_ALIGNING:
-        return np.empty(shape, dtype)
-    return aligned_empty(shape, dtype)
 
 
 @dataclass(frozen=True)

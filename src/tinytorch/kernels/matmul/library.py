@@ -13,6 +13,7 @@ from tinytorch.kernels.registry import kernel
 
 @kernel("matmul", above="packed", dtypes=None, reuses_out=True)
 def library(a, b, out=None):
-    # NOTE: without `out`, NumPy checks and allocates by itself; it would write into an `out` of
-    # another type or with more axes without a word.
-    return np.matmul(a, b, out=None if out is None else destination("matmul", (a, b), out))
+    if out is None:
+        return np.matmul(a, b)
+    # NOTE: NumPy would write into an `out` of another type or with more axes without a word.
+    return np.matmul(a, b, out=destination("matmul", (a, b), out))
