@@ -58,9 +58,11 @@ def fused_rows(
     return _run(op, function, (*flat, *dense, *numbers), shapes, (-1, width), out)
 
 
-def fused_total(op: str, function: Fused, arrays: tuple[Array, ...], out: Any) -> Any:
+def fused_total(
+    op: str, function: Fused, arrays: tuple[Array, ...], out: Any, **params: Any
+) -> Any:
     """Run a fused function of vectors whose result is one number; over nothing it is 0."""
-    result = destination(op, arrays, out)
+    result = destination(op, arrays, out, **params)
     flat = tuple(_dense(a).reshape(-1) for a in arrays)
     result[...] = function(*flat) if flat[0].size else 0
     return result
