@@ -92,10 +92,46 @@ def log_softmax(x: Array) -> Array:
     return get_backend().dispatch("log_softmax", x)
 
 
+def _floating(x: Array) -> Array:
+    """Return what a function of real numbers takes: integers become float64, as in NumPy."""
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(-x)), to full precision on both sides."""
-    small = np.exp(-np.abs(x))  # never overflows
-    return np.asarray(np.where(x >= 0, x.dtype.type(1), small) / (1 + small))
+    return get_backend().dispatch("sigmoid", _floating(x))
+
+
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent."""
+    return get_backend().dispatch("tanh", _floating(x))
+
+
+def activation_gradient(activation: str, y: Array, grad: Array) -> Array:
+    """Return grad times the slope of "sigmoid", "tanh" or "relu" where its output is y."""
+    return get_backend().dispatch("activation_gradient", y, grad, activation=activation)
+
+
+def squared_error(x: Array, t: Array) -> Array:
+    """Return the sum of (x - t)^2."""
+    return get_backend().dispatch("squared_error", _floating(x), _floating(t))
+
+
+def squared_error_gradient(x: Array, t: Array, scale: float) -> Array:
+    """Return 2 (x - t) scale."""
+    backend = get_backend()
+    return backend.dispatch("squared_error_gradient", _floating(x), _floating(t), scale=scale)
+
+
+def binary_cross_entropy(p: Array, t: Array) -> Array:
+    """Return the sum of -(t log p + (1 - t) log(1 - p)), its logarithms kept above -100."""
+    return get_backend().dispatch("binary_cross_entropy", _floating(p), _floating(t))
+
+
+def binary_cross_entropy_gradient(p: Array, t: Array, scale: float) -> Array:
+    """Return (p - t) / (p (1 - p)) scale, the denominator kept above 1e-12."""
+    given = _floating(p), _floating(t)
+    return get_backend().dispatch("binary_cross_entropy_gradient", *given, scale=scale)
 
 
 def cross_entropy(x: Array, labels: Array) -> Array:

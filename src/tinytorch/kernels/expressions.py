@@ -58,11 +58,9 @@ def fused_rows(
     return _run(op, function, (*flat, *dense, *numbers), shapes, (-1, width), out)
 
 
-def fused_total(
-    op: str, function: Fused, arrays: tuple[Array, ...], out: Any, **params: Any
-) -> Any:
+def fused_total(op: str, function: Fused, arrays: tuple[Array, ...], out: Any) -> Any:
     """Run a fused function of vectors whose result is one number; over nothing it is 0."""
-    result = destination(op, arrays, out, **params)
+    result = destination(op, arrays, out)
     flat = tuple(_dense(a).reshape(-1) for a in arrays)
     result[...] = function(*flat) if flat[0].size else 0
     return result

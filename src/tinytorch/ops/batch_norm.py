@@ -55,7 +55,13 @@ def _flops(shapes: Shapes, **params: Any) -> int:
 
 
 def _bound(
-    reference: Array, x: Array, mean: Array, variance: Array, gain: Array, bias: Array, **params: Any
+    reference: Array,
+    x: Array,
+    mean: Array,
+    variance: Array,
+    gain: Array,
+    bias: Array,
+    **params: Any,
 ) -> Array:
     scaled = reference - bias[:, None]
     return np.asarray(4 * np.abs(scaled) + np.abs(reference))

@@ -23,7 +23,7 @@ def relu_gradient(y, dy):
 _EXPRESSIONS = {"sigmoid": sigmoid_gradient, "tanh": tanh_gradient, "relu": relu_gradient}
 
 
-@kernel("activation_gradient", above="unfused", reuses_out=True, worthwhile_from=1 << 14)
+@kernel("activation_gradient", above="unfused", reuses_out=True, worthwhile_from=1 << 16)
 def fused(y, dy, out=None, activation="sigmoid"):
     expression = _EXPRESSIONS[activation]
     return fused_elements("activation_gradient", expression, (y, dy), out, activation=activation)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from tinytorch.fuse import fuse
+from tinytorch.kernels.channel_moments.fused import ROWS
 from tinytorch.kernels.outputs import destination
 from tinytorch.kernels.registry import kernel
 from tinytorch.ops.batch_norm import EPS
@@ -13,7 +14,7 @@ def normalised(x, mean, factor, bias):
     return (x - mean[:, None]) * factor[:, None] + bias[:, None]
 
 
-@kernel("batch_norm", above="unfused", reuses_out=True, worthwhile_from=1 << 12)
+@kernel("batch_norm", above="unfused", support=ROWS, reuses_out=True, worthwhile_from=1 << 12)
 def fused(x, mean, variance, gain, bias, out=None, eps=EPS):
     target = destination("batch_norm", (x, mean, variance, gain, bias), out, eps=eps)
     if x.size:

@@ -10,7 +10,9 @@ from tinytorch.ops.batch_norm import EPS
 @kernel("batch_norm", interpreted=True)
 def naive(x, mean, variance, gain, bias, out=None, eps=EPS):
     out = destination("batch_norm", (x, mean, variance, gain, bias), out, eps=eps)
-    factors = [g / math.sqrt(v + eps) for g, v in zip(gain.tolist(), variance.tolist(), strict=True)]
+    factors = [
+        g / math.sqrt(v + eps) for g, v in zip(gain.tolist(), variance.tolist(), strict=True)
+    ]
     channels = list(zip(mean.tolist(), factors, bias.tolist(), strict=True))
     out.flat = [
         (v - m) * factor + b

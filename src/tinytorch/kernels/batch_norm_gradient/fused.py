@@ -7,6 +7,7 @@ rows become a channel's in float64, a number an image.
 import numpy as np
 
 from tinytorch.fuse import fuse
+from tinytorch.kernels.channel_moments.fused import ROWS
 from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
 from tinytorch.ops.batch_norm import EPS
@@ -28,7 +29,9 @@ def fixed_slope(dy, factor):
     return dy * factor[:, None]
 
 
-@kernel("batch_norm_gradient", above="unfused", reuses_out=True, worthwhile_from=1 << 12)
+@kernel(
+    "batch_norm_gradient", above="unfused", support=ROWS, reuses_out=True, worthwhile_from=1 << 13
+)
 def fused(x, mean, variance, gain, dy, out=None, eps=EPS, batch=True):
     arrays = x, mean, variance, gain, dy
     dx, dgain, dbias = outputs = destinations(

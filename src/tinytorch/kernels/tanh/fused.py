@@ -14,6 +14,6 @@ def tanh(x):
     return np.tanh(x)
 
 
-@kernel("tanh", above="unfused", reuses_out=True, worthwhile_from=1 << 12)
+@kernel("tanh", above="unfused", reuses_out=True, worthwhile_from=1 << 11)
 def fused(x, out=None):
     return fused_elements("tanh", tanh, (x,), out)
