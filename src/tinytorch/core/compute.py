@@ -220,18 +220,31 @@ def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
     )
 
 
-def attention(q: Array, k: Array, v: Array) -> Any:
-    """Return causal attention, and what its gradient needs besides: log(sum(exp(scores)))."""
+def attention(q: Array, k: Array, v: Array, causal: bool = True) -> Any:
+    """Return attention, and what its gradient needs besides: log(sum(exp(scores)))."""
     out = (_like(q), np.empty(q.shape[:-1], q.dtype)) if q.shape == v.shape else None
-    return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=True)
+    return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=causal)
 
 
 def attention_gradient(
-    q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array, out: Any = None
+    q: Array,
+    k: Array,
+    v: Array,
+    kept: tuple[Array, Array],
+    grad: Array,
+    out: Any = None,
+    causal: bool = True,
 ) -> Any:
-    """Return causal attention's gradients for q, k and v, from its output and logarithms."""
+    """Return attention's gradients for q, k and v, from its output and logarithms."""
     out = out or (_like(q), _like(k), _like(v))
-    return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, out=out, causal=True)
+    arrays = q, k, v, *kept, grad
+    return get_backend().dispatch("attention_gradient", *arrays, out=out, causal=causal)
+
+
+def masked_attention(q: Array, k: Array, v: Array, hidden: Array) -> Array:
+    """Return attention of which `hidden` says what no query sees; one that sees nothing gives 0."""
+    keep = np.logical_not(hidden).view(np.int8)
+    return get_backend().dispatch("masked_attention", q, k, v, keep)
 
 
 def _like(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tinytorch.kernels.channel_moments.unfused import totals
 from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
 from tinytorch.ops.batch_norm import EPS
@@ -15,12 +16,12 @@ def unfused(x, mean, variance, gain, dy, out=None, eps=EPS, batch=True):
     )
     scale = 1 / np.sqrt(variance + x.dtype.type(eps))
     n = (x - mean[:, None]) * scale[:, None]
-    along, level = (dy * n).sum(axis=(0, 2)), dy.sum(axis=(0, 2))
+    along, level = totals(dy * n), totals(dy)
     factor = (gain * scale)[:, None]
     if batch and x.size:
-        count = x.dtype.type(x.shape[0] * x.shape[2])
-        n *= (along / count)[:, None]
-        n += (level / count)[:, None]
+        count = x.shape[0] * x.shape[2]
+        n *= (along / count).astype(x.dtype)[:, None]
+        n += (level / count).astype(x.dtype)[:, None]
         np.multiply(dy - n, factor, out=dx)
     else:
         np.multiply(dy, factor, out=dx)
