@@ -128,6 +128,55 @@ def test_gradients_of_batch_norm() -> None:
         assert gradcheck(norm(batch), double((2, 2, 3, 2)), double((2,)), double((2,)))
 
 
+def normalised(x: np.ndarray, dy: np.ndarray, norm: Any, training: bool) -> tuple[Any, Any]:
+    """Return batch norm and its gradients (x, gamma, beta) in float64, by the formulas."""
+    x, dy, axes = x.astype(np.float64), dy.astype(np.float64), (0, 2, 3)
+    mean, var = (x.mean(axes), x.var(axes)) if training else (norm.running_mean, norm.running_var)
+    column = (slice(None), None, None)
+    n = (x - mean[column]) / np.sqrt(var[column] + 1e-5)
+    along, level = (dy * n).sum(axes), dy.sum(axes)
+    count = x.size / x.shape[1]
+    moved = (level[column] + n * along[column]) / count if training else 0
+    gain = norm.gamma.data[column]
+    dx = gain / np.sqrt(var[column] + 1e-5) * (dy - moved)
+    return n * gain + norm.beta.data[column], (dx, along, level)
+
+
+@pytest.mark.parametrize("backend", ["naive", "numpy", "native", "auto"])
+@pytest.mark.parametrize("shape", [(4, 3, 2, 2), (8, 3, 20, 30), (2000, 3, 1, 1)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm_on_every_backend(backend: str, shape: Any, training: bool) -> None:
+    norm = BatchNorm2d(3)
+    norm.gamma.data, norm.beta.data = np.array([1.0, 2.0, -3.0]), np.array([0.0, 1.0, 2.0])
+    norm.running_mean[:], norm.running_var[:] = [0.5, -1.0, 90.0], [1.0, 2.0, 0.5]
+    # Pixels far from 0, of channels last in memory.
+    drawn = RNG.standard_normal((shape[0], *shape[2:], 3)) + np.array([0.0, -1.0, 100.0])
+    x = Tensor(drawn, requires_grad=True)
+    dy = RNG.standard_normal(shape).astype(np.float32)
+    norm.train() if training else norm.eval()
+    y, gradients = normalised(np.moveaxis(x.data, -1, 1), dy, norm, training)
+    with use_backend(backend):
+        result = norm(x.permute(0, 3, 1, 2))
+        norm.running_mean += 7  # after its use
+        (result * dy).sum().backward()
+    np.testing.assert_allclose(result.data, y, rtol=1e-4, atol=2e-4)
+    found = np.moveaxis(x.grad, -1, 1), norm.gamma.grad, norm.beta.grad
+    for one, expected in zip(found, gradients, strict=True):
+        np.testing.assert_allclose(one, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("backend", ["naive", "numpy", "native", "auto"])
+def test_batch_norm_of_nothing_and_of_doubles(backend: str) -> None:
+    norm = BatchNorm2d(2).eval()
+    with use_backend(backend):
+        assert norm(np.zeros((0, 2, 3, 3))).shape == (0, 2, 3, 3)
+        x = double((3, 2, 2, 2))
+        norm.train()
+        result = norm(x)
+        result.sum().backward()
+    assert result.dtype == x.grad.dtype == np.float64 and norm.gamma.grad.dtype == np.float32
+
+
 @pytest.mark.parametrize(
     "layer", [Conv2d(3, 2, 3), MaxPool2d(2), AvgPool2d(2), BatchNorm2d(3), SimpleCNN()]
 )

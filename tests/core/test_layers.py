@@ -51,6 +51,44 @@ FORMULAS: list[tuple[Layer, Any]] = [
 ]
 
 
+SLOPES: list[tuple[Layer, Any, Any]] = [
+    (ReLU(), lambda x: np.maximum(x, 0), lambda y: y > 0),
+    (Sigmoid(), lambda x: np.exp(-np.logaddexp(0, -x)), lambda y: y * (1 - y)),
+    (Tanh(), np.tanh, lambda y: 1 - y * y),
+]
+
+
+@pytest.mark.parametrize("backend", ["naive", "numpy", "native", "auto"])
+@pytest.mark.parametrize(("layer", "formula", "slope"), SLOPES)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_activations_on_every_backend(
+    backend: str, layer: Layer, formula: Any, slope: Any, dtype: str
+) -> None:
+    """Few elements and many, far into saturation, in any order of memory, and none."""
+    for shape in ((3, 5), (300, 250), (0, 4), ()):
+        drawn = np.random.default_rng(0).standard_normal(shape[::-1]).T
+        wide = np.asarray(np.sign(drawn) * 10 ** (4 * np.abs(drawn) - 4), dtype).clip(-1e4, 1e4)
+        x = Tensor(wide, requires_grad=True, dtype=dtype)
+        with use_backend(backend):
+            y = layer(x)
+            y.sum().backward()
+        expected = formula(wide.astype(np.float64))
+        assert y.dtype == x.grad.dtype == dtype and y.shape == x.grad.shape == shape
+        np.testing.assert_allclose(y.data, expected, rtol=2e-6, atol=1e-37)
+        np.testing.assert_allclose(x.grad, slope(expected), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("layer", [Sigmoid(), Tanh()])
+@pytest.mark.parametrize("backend", ["naive", "numpy", "auto"])
+def test_activations_of_other_numbers(layer: Layer, backend: str) -> None:
+    """Of integers they are float64, as in NumPy; half precision stays what it is."""
+    with use_backend(backend):
+        whole = layer(Tensor([-2, 0, 3], dtype=np.int64))
+        half = layer(Tensor([-2, 0, 3], dtype=np.float16))
+    assert whole.dtype == np.float64 and half.dtype == np.float16
+    np.testing.assert_allclose(half.data, whole.data, rtol=1e-3)
+
+
 @pytest.mark.parametrize(("layer", "formula"), FORMULAS)
 def test_activations_are_their_formulas(layer: Layer, formula: Any) -> None:
     for result in (layer(X), layer.forward(Tensor(X))):

@@ -6,7 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinytorch import BinaryCrossEntropyLoss, CrossEntropyLoss, MSELoss, Tensor, log_softmax
+from tinytorch import (
+    BinaryCrossEntropyLoss,
+    CrossEntropyLoss,
+    MSELoss,
+    Tensor,
+    log_softmax,
+    use_backend,
+)
 from tinytorch.core.gradcheck import gradcheck
 from tinytorch.errors import InvalidValue, ShapeError
 
@@ -100,6 +107,43 @@ def test_binary_cross_entropy() -> None:
         BinaryCrossEntropyLoss()([-2.0, 3.0], [0.0, 1.0])
     with pytest.raises(InvalidValue, match="targets"):
         BinaryCrossEntropyLoss()([0.5], [2.0])
+
+
+@pytest.mark.parametrize("backend", ["naive", "numpy", "native", "auto"])
+@pytest.mark.parametrize("shape", [(3, 5), (300, 250)])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_losses_of_pairs_on_every_backend(backend: str, shape: Any, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    x, t = (rng.uniform(size=shape[::-1]).astype(dtype).T for _ in range(2))
+    wide_x, wide_t = x.astype(np.float64), t.astype(np.float64)
+    away = wide_x - wide_t
+    terms = -(wide_t * np.log(wide_x) + (1 - wide_t) * np.log1p(-wide_x))
+    expected = {
+        MSELoss: ((away * away).mean(), 2 * away / x.size),
+        BinaryCrossEntropyLoss: (terms.mean(), away / (wide_x * (1 - wide_x)) / x.size),
+    }
+    for kind, (loss, slope) in expected.items():
+        given, target = (Tensor(a, requires_grad=True, dtype=dtype) for a in (x, t))
+        with use_backend(backend):
+            found = kind()(given, target)
+            (found * 3).backward()
+        assert found.shape == () and found.dtype == given.grad.dtype == dtype
+        assert found.item() == pytest.approx(loss, rel=1e-5)
+        np.testing.assert_allclose(given.grad, 3 * slope, rtol=1e-5)
+        if kind is MSELoss:
+            np.testing.assert_allclose(target.grad, -given.grad)
+
+
+@pytest.mark.parametrize("backend", ["naive", "numpy", "native", "auto"])
+def test_binary_cross_entropy_of_saturated_probabilities(backend: str) -> None:
+    """Logits of 1e4 either way: a certain mistake costs 100, what is right nothing."""
+    logits = Tensor(np.tile([1e4, -1e4], 5000), requires_grad=True)
+    with use_backend(backend):
+        right = BinaryCrossEntropyLoss()(logits.sigmoid(), np.tile([1.0, 0.0], 5000))
+        wrong = BinaryCrossEntropyLoss()(logits.sigmoid(), np.tile([0.0, 1.0], 5000))
+        wrong.backward()
+    assert right.item() == 0 and wrong.item() == pytest.approx(100, rel=1e-5)
+    assert np.isfinite(logits.grad).all()
 
 
 def test_log_softmax() -> None:

@@ -24,6 +24,7 @@ from tinytorch import (
     TransformerBlock,
     create_causal_mask,
     create_sinusoidal_embeddings,
+    no_grad,
     scaled_dot_product_attention,
     use_backend,
 )
@@ -185,6 +186,35 @@ def test_gradients_of_heads(masked: bool) -> None:
         linear.weight, linear.bias = double(4, 4), double(4)
     mask = create_causal_mask(3) if masked else None
     assert gradcheck(lambda x, *_: layer(x, mask), double(2, 3, 4), *layer.parameters())
+
+
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_many_scores_are_tiled(backend: str) -> None:
+    """Without a mask, tiles take the place of the scores; under one, where nothing is recorded."""
+    layer, x = MultiHeadAttention(16, 2), Tensor(RNG.standard_normal((2, 100, 16)))
+    keep = RNG.random((2, 100, 100)) < 0.7
+    keep[..., 0] = True
+    shape = (2, 2, 100, 8)
+    drawn = [RNG.standard_normal(shape).astype(np.float32) for _ in range(4)]
+    q, k, v = (Tensor(a, requires_grad=True) for a in drawn[:3])
+    with use_backend(backend):
+        tiled = layer.attend(q, k, v)
+        assert type(tiled._grad_fn).__name__ == "TiledAttentionBackward"
+        (tiled * drawn[3]).sum().backward()
+        found = [t.grad for t in (q, k, v)]
+        q.grad = k.grad = v.grad = None
+        whole = layer.attend(q, k, v, np.ones((100, 100)))
+        assert type(whole._grad_fn).__name__ == "AttentionBackward"
+        (whole * drawn[3]).sum().backward()
+        np.testing.assert_allclose(tiled.data, whole.data, rtol=1e-4, atol=1e-5)
+        for a, b in zip(found, (q.grad, k.grad, v.grad), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+        recorded = layer(x, keep)
+        with no_grad():
+            np.testing.assert_allclose(layer(x, keep).data, recorded.data, rtol=1e-4, atol=1e-5)
+            keep[0, 5] = False  # a query that sees nothing: even weights, as in training
+            apart = layer(x, keep)
+        np.testing.assert_allclose(apart.data, layer(x, keep).data, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])

@@ -12,8 +12,9 @@ from tinytorch.core.kvcache import LayerMemory
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
 from tinytorch.core.rules.sequences import (
     AttentionBackward,
-    CausalAttentionBackward,
     SelfAttentionBackward,
+    TiledAttentionBackward,
+    tiles_pay,
 )
 from tinytorch.core.tensor import Tensor
 from tinytorch.errors import InvalidValue, ShapeError
@@ -96,7 +97,9 @@ class MultiHeadAttention(Layer):
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Any = None) -> Tensor:
         """Return each head's attention, (B, heads, T, head_dim)."""
         if isinstance(mask, CausalMask) and mask.shape[-1] == q.shape[-2] == k.shape[-2]:
-            return graph.apply(CausalAttentionBackward, q, k, v)
+            return graph.apply(TiledAttentionBackward, q, k, v, causal=True)
+        if mask is None and tiles_pay(q._data, k._data, v._data):
+            return graph.apply(TiledAttentionBackward, q, k, v, causal=False)
         scores = (*q.shape[:-1], k.shape[-2])
         hidden = None
         if mask is not None:

@@ -92,10 +92,46 @@ def log_softmax(x: Array) -> Array:
     return get_backend().dispatch("log_softmax", x)
 
 
+def _floating(x: Array) -> Array:
+    """Return what a function of real numbers takes: integers become float64, as in NumPy."""
+    return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
 def sigmoid(x: Array) -> Array:
     """Return 1 / (1 + exp(-x)), to full precision on both sides."""
-    small = np.exp(-np.abs(x))  # never overflows
-    return np.asarray(np.where(x >= 0, x.dtype.type(1), small) / (1 + small))
+    return get_backend().dispatch("sigmoid", _floating(x))
+
+
+def tanh(x: Array) -> Array:
+    """Return the hyperbolic tangent."""
+    return get_backend().dispatch("tanh", _floating(x))
+
+
+def activation_gradient(activation: str, y: Array, grad: Array) -> Array:
+    """Return grad times the slope of "sigmoid", "tanh" or "relu" where its output is y."""
+    return get_backend().dispatch("activation_gradient", y, grad, activation=activation)
+
+
+def squared_error(x: Array, t: Array) -> Array:
+    """Return the sum of (x - t)^2."""
+    return get_backend().dispatch("squared_error", _floating(x), _floating(t))
+
+
+def squared_error_gradient(x: Array, t: Array, scale: float) -> Array:
+    """Return 2 (x - t) scale."""
+    backend = get_backend()
+    return backend.dispatch("squared_error_gradient", _floating(x), _floating(t), scale=scale)
+
+
+def binary_cross_entropy(p: Array, t: Array) -> Array:
+    """Return the sum of -(t log p + (1 - t) log(1 - p)), its logarithms kept above -100."""
+    return get_backend().dispatch("binary_cross_entropy", _floating(p), _floating(t))
+
+
+def binary_cross_entropy_gradient(p: Array, t: Array, scale: float) -> Array:
+    """Return (p - t) / (p (1 - p)) scale, the denominator kept above 1e-12."""
+    given = _floating(p), _floating(t)
+    return get_backend().dispatch("binary_cross_entropy_gradient", *given, scale=scale)
 
 
 def cross_entropy(x: Array, labels: Array) -> Array:
@@ -184,18 +220,31 @@ def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
     )
 
 
-def attention(q: Array, k: Array, v: Array) -> Any:
-    """Return causal attention, and what its gradient needs besides: log(sum(exp(scores)))."""
+def attention(q: Array, k: Array, v: Array, causal: bool = True) -> Any:
+    """Return attention, and what its gradient needs besides: log(sum(exp(scores)))."""
     out = (_like(q), np.empty(q.shape[:-1], q.dtype)) if q.shape == v.shape else None
-    return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=True)
+    return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=causal)
 
 
 def attention_gradient(
-    q: Array, k: Array, v: Array, kept: tuple[Array, Array], grad: Array, out: Any = None
+    q: Array,
+    k: Array,
+    v: Array,
+    kept: tuple[Array, Array],
+    grad: Array,
+    out: Any = None,
+    causal: bool = True,
 ) -> Any:
-    """Return causal attention's gradients for q, k and v, from its output and logarithms."""
+    """Return attention's gradients for q, k and v, from its output and logarithms."""
     out = out or (_like(q), _like(k), _like(v))
-    return get_backend().dispatch("attention_gradient", q, k, v, *kept, grad, out=out, causal=True)
+    arrays = q, k, v, *kept, grad
+    return get_backend().dispatch("attention_gradient", *arrays, out=out, causal=causal)
+
+
+def masked_attention(q: Array, k: Array, v: Array, hidden: Array) -> Array:
+    """Return attention of which `hidden` says what no query sees; one that sees nothing gives 0."""
+    keep = np.logical_not(hidden).view(np.int8)
+    return get_backend().dispatch("masked_attention", q, k, v, keep)
 
 
 def _like(x: Array) -> Array:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.core import graph, randomness
-from tinytorch.core.images import Window
+from tinytorch.core.images import Window, channel_moments
 from tinytorch.core.layers import Layer, Linear, as_tensor, positive_int
 from tinytorch.core.rules.images import (
     AvgPoolBackward,
@@ -160,7 +160,7 @@ class BatchNorm2d(Layer):
             self.gamma,
             self.beta,
             moments=moments,
-            eps=self.eps,
+            eps=float(self.eps),
             batch=self.training,
         )
 
@@ -171,7 +171,7 @@ class BatchNorm2d(Layer):
                 f"BatchNorm2d needs more than one value a channel to train, got shape {x.shape}: "
                 "use a larger batch, or eval()"
             )
-        mean, var = x._data.mean(axis=(0, 2, 3)), x._data.var(axis=(0, 2, 3))
+        mean, var = channel_moments(x._data)
         self.running_mean += self.momentum * (mean - self.running_mean)
         self.running_var += self.momentum * (var * (count / (count - 1)) - self.running_var)
         return mean, var

@@ -1,7 +1,8 @@
-"""What convolutions and pools compute with; images are (N, C, H, W)."""
+"""What convolutions, pools and batch normalisation compute with; images are (N, C, H, W)."""
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from tinytorch.backends import get_backend
@@ -59,3 +60,28 @@ def avg_pool_gradient(grad: Array, window: Window, input_size: tuple[int, int]) 
     return get_backend().dispatch(
         "avg_pool2d_gradient", grad, **window._asdict(), input_size=input_size
     )
+
+
+def _rows(x: Array) -> Array:
+    """Return images as ops on channels take them: (N, C, H W)."""
+    return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
+
+
+def channel_moments(x: Array) -> Any:
+    """Return each channel's mean and variance over images and pixels, (C,) both."""
+    return get_backend().dispatch("channel_moments", _rows(x))
+
+
+def batch_norm(x: Array, moments: Any, gain: Array, bias: Array, eps: float) -> Array:
+    """Return each channel less its mean, over its deviation, times gain, plus bias."""
+    y = get_backend().dispatch("batch_norm", _rows(x), *moments, gain, bias, eps=eps)
+    return y.reshape(x.shape)
+
+
+def batch_norm_gradient(
+    x: Array, moments: Any, gain: Array, grad: Array, eps: float, batch: bool
+) -> Any:
+    """Return the gradients of x, gain and bias; with `batch`, the moments move with x."""
+    arrays = _rows(x), *moments, gain, _rows(grad)
+    dx, *others = get_backend().dispatch("batch_norm_gradient", *arrays, eps=eps, batch=batch)
+    return dx.reshape(x.shape), *others

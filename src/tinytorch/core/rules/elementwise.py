@@ -142,7 +142,7 @@ class ReLUBackward(Elementwise):
 
     def backward(self, grad: Array) -> Any:
         """The gradient, where x was above 0."""
-        return compute.multiply(grad, np.greater(self.saved[0], 0).astype(grad.dtype))
+        return compute.activation_gradient("relu", self.saved[0], grad)
 
 
 class SigmoidBackward(Elementwise):
@@ -151,15 +151,14 @@ class SigmoidBackward(Elementwise):
     __slots__ = ()
 
     def forward(self, x: Array) -> Array:
-        """Keep the result."""
+        """Compute on the backend, and keep the result."""
         y = compute.sigmoid(x)
         self.saved = (y,)
         return y
 
     def backward(self, grad: Array) -> Any:
         """s' = s (1 - s)."""
-        y = self.saved[0]
-        return grad * (y * (1 - y))
+        return compute.activation_gradient("sigmoid", self.saved[0], grad)
 
 
 class TanhBackward(Elementwise):
@@ -168,15 +167,14 @@ class TanhBackward(Elementwise):
     __slots__ = ()
 
     def forward(self, x: Array) -> Array:
-        """Keep the result."""
-        y = np.tanh(x)
+        """Compute on the backend, and keep the result."""
+        y = compute.tanh(x)
         self.saved = (y,)
         return y
 
     def backward(self, grad: Array) -> Any:
         """tanh' = 1 - tanh^2."""
-        y = self.saved[0]
-        return grad * (1 - y * y)
+        return compute.activation_gradient("tanh", self.saved[0], grad)
 
 
 class GELUBackward(Elementwise):

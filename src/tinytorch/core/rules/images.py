@@ -86,22 +86,13 @@ class BatchNormBackward(Rule):
         eps: float,
         batch: bool,
     ) -> Array:
-        """Keep the normalised pixels."""
-        mean, var = (m[:, None, None] for m in moments)
-        inverse = (1 / np.sqrt(var + eps)).astype(x.dtype)
-        away = (x - mean.astype(x.dtype)) * inverse
-        self.saved = away, inverse, gamma, batch
-        return np.asarray(away * gamma[:, None, None] + beta[:, None, None])
+        """Compute on the backend, and keep x."""
+        gain, offset = (v.astype(x.dtype, copy=False) for v in (gamma, beta))
+        held = tuple(np.array(m, x.dtype) for m in moments)  # copies, for running ones move on
+        self.saved = x, *held, gain, eps, batch
+        return images.batch_norm(x, held, gain, offset, eps)
 
     def backward(self, grad: Array) -> Any:
         """As layer normalisation's, over images and pixels; a fixed mean has no gradient."""
-        away, inverse, gamma, batch = self.saved
-        axes = (0, 2, 3)
-        d_gamma, d_beta = (grad * away).sum(axis=axes), grad.sum(axis=axes)
-        dx = grad * gamma[:, None, None]
-        if batch:
-            count = grad.dtype.type(grad.size / len(gamma))
-            dx -= (gamma * d_beta / count)[:, None, None]
-            dx -= away * (gamma * d_gamma / count)[:, None, None]
-        dx *= inverse
-        return dx, d_gamma, d_beta
+        x, mean, var, gain, eps, batch = self.saved
+        return images.batch_norm_gradient(x, (mean, var), gain, grad, eps, batch)

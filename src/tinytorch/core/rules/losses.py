@@ -11,6 +11,10 @@ from tinytorch.core.graph import Rule
 from tinytorch.ops.spec import Array
 
 
+def _scaled(total: Array, scale: float) -> Array:
+    return np.asarray(total * total.dtype.type(scale))
+
+
 class MSEBackward(Rule):
     """The mean (or with `scale` 1, the sum) of (x - t)^2."""
 
@@ -18,15 +22,14 @@ class MSEBackward(Rule):
     fresh = True
 
     def forward(self, x: Array, t: Array, scale: float) -> Array:
-        """Keep the difference."""
-        away = x - t
-        self.saved = away, scale
-        return np.asarray(np.vdot(away, away) * away.dtype.type(scale))
+        """Compute on the backend, and keep both inputs."""
+        self.saved = x, t, scale
+        return _scaled(compute.squared_error(x, t), scale)
 
     def backward(self, grad: Array) -> Any:
         """2 (x - t) scale."""
-        away, scale = self.saved
-        slope = away * (grad * away.dtype.type(2 * scale))
+        x, t, scale = self.saved
+        slope = compute.squared_error_gradient(x, t, float(grad) * scale)
         return slope, -slope if self.edges[1] is not None else None
 
 
@@ -37,18 +40,14 @@ class BCEBackward(Rule):
     fresh = True
 
     def forward(self, p: Array, t: Array, scale: float) -> Array:
-        """Keep both inputs."""
+        """Compute on the backend, and keep both inputs."""
         self.saved = p, t, scale
-        with np.errstate(divide="ignore"):
-            log_p, log_q = np.maximum(np.log(p), -100), np.maximum(np.log1p(-p), -100)
-        loss = -(t * log_p + (1 - t) * log_q).sum()
-        return np.asarray(loss * p.dtype.type(scale), p.dtype)
+        return _scaled(compute.binary_cross_entropy(p, t), scale)
 
     def backward(self, grad: Array) -> Any:
         """(p - t) / (p (1 - p)), the denominator kept above 1e-12."""
         p, t, scale = self.saved
-        slope = (p - t) / np.maximum(p * (1 - p), p.dtype.type(1e-12))
-        return slope * (grad * p.dtype.type(scale)), None
+        return compute.binary_cross_entropy_gradient(p, t, float(grad) * scale), None
 
 
 class CrossEntropyBackward(Rule):
@@ -61,7 +60,7 @@ class CrossEntropyBackward(Rule):
         """Keep the logits, and none of their probabilities."""
         self.saved = x, labels, scale
         loss = compute.cross_entropy(x, labels)
-        return loss if scale == 1 else np.asarray(loss * x.dtype.type(scale))
+        return loss if scale == 1 else _scaled(loss, scale)
 
     def backward(self, grad: Array) -> Any:
         """softmax(x), less 1 at the label."""

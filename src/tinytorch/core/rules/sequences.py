@@ -12,6 +12,12 @@ from tinytorch.core.graph import Rule
 from tinytorch.ops.spec import Array
 
 _HIDDEN = -1e9  # exp of it is 0, and a row of nothing else is even
+_FEW_SCORES = 1 << 15  # below, two products and a softmax take less time than tiles do
+
+
+def tiles_pay(q: Array, k: Array, v: Array) -> bool:
+    """Say whether attention is computed in tiles: of one dtype, and more than a few scores."""
+    return q.dtype == k.dtype == v.dtype and math.prod(q.shape[:-1]) * k.shape[-2] >= _FEW_SCORES
 
 
 class EmbeddingBackward(Rule):
@@ -50,22 +56,22 @@ class LayerNormBackward(Rule):
         return compute.layer_norm_gradient(x, gamma, grad, eps)
 
 
-class CausalAttentionBackward(Rule):
-    """softmax(q k^T / sqrt(d)) v, where no query looks ahead: q, k, v (..., T, d)."""
+class TiledAttentionBackward(Rule):
+    """softmax(q k^T / sqrt(d)) v for q, k, v (..., T, d); with `causal`, no query looks ahead."""
 
     __slots__ = ()
     fresh = True
 
-    def forward(self, q: Array, k: Array, v: Array) -> Array:
+    def forward(self, q: Array, k: Array, v: Array, causal: bool) -> Array:
         """Keep the output and a number for each query, never the scores."""
-        out, logs = compute.attention(q, k, v)
-        self.saved = q, k, v, out, logs
+        out, logs = compute.attention(q, k, v, causal)
+        self.saved = q, k, v, out, logs, causal
         return out  # type: ignore[no-any-return]
 
     def backward(self, grad: Array) -> Any:
         """All three gradients, with the scores made again."""
-        q, k, v, out, logs = self.saved
-        return compute.attention_gradient(q, k, v, (out, logs), grad)
+        q, k, v, out, logs, causal = self.saved
+        return compute.attention_gradient(q, k, v, (out, logs), grad, causal=causal)
 
 
 class SelfAttentionBackward(Rule):
@@ -119,7 +125,11 @@ class AttentionBackward(Rule):
     fresh = True
 
     def forward(self, q: Array, k: Array, v: Array, hidden: Array | None) -> Array:
-        """Keep the probabilities."""
+        """Keep the probabilities; where no gradient will be asked for, have none."""
+        recorded = self.edges.count(None) < len(self.edges)
+        tiled = hidden is not None and not recorded and tiles_pay(q, k, v)
+        if hidden is not None and tiled and not hidden.all(axis=-1).any():
+            return compute.masked_attention(q, k, v, hidden)
         scale = q.dtype.type(1 / math.sqrt(q.shape[-1]))
         scores = compute.matmul(q, k.swapaxes(-1, -2))
         scores *= scale

@@ -1,0 +1,1 @@
+"""The ladder of binary_cross_entropy_gradient."""
