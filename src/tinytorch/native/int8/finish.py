@@ -1,8 +1,7 @@
 """From a tile's int32 sums to what is stored, while they are in the nearest cache.
 
-What the sums hold too much is taken off, exactly: a column's constant, and a row's zero times the
-sum of the column's weights. Then, for float32, one multiplication by both scales, the bias, the
-activation.
+What the sums hold too much is taken off, exactly: a row's zero times the sum of the column's
+weights. Then, for float32, one multiplication by both scales, the bias, the activation.
 """
 
 from __future__ import annotations
@@ -41,13 +40,13 @@ class _Settler:
     def write(self, tile: tuple[Any, ...], columns: list[Any], of_rows: tuple[Any, Any]) -> None:
         """Settle rows of sums into `out`, whole vectors.
 
-        tile: (sums, rows, width, out, out_row); columns: addresses of constants, weight sums,
-        scales, biases; of_rows: of scales and zeros.
+        tile: (sums, rows, width, out, out_row); columns: addresses of sums of weights, scales,
+        biases; of_rows: of scales and zeros.
         """
         builder = self.builder
         sums, rows, width, out, out_row = tile
         scales, zeros = of_rows
-        kinds = (self.integers, self.integers, self.reals, self.reals)
+        kinds = (self.integers, self.reals, self.reals)
         with cgutils.for_range_slice(builder, _LONG(0), width, _LONG(self.lanes)) as (v, _):
             held = [self.load(start, v, k) for start, k in zip(columns, kinds, strict=True)]
             with cgutils.for_range(builder, rows) as loop:
@@ -62,8 +61,8 @@ class _Settler:
     def settled(self, total: Any, column: list[Any], zero: Any, scale: Any) -> Any:
         """Return a vector of sums settled."""
         builder = self.builder
-        constant, weights, step, bias = column
-        total = builder.sub(builder.sub(total, constant), builder.mul(zero, weights))
+        weights, step, bias = column
+        total = builder.sub(total, builder.mul(zero, weights))
         if not self.to_float:
             return total
         product = builder.fmul(builder.sitofp(total, self.reals), builder.fmul(scale, step))
@@ -81,7 +80,7 @@ def _settling(to_float: bool) -> Any:
     @intrinsic
     def settle(typing_context, sums, rows, width, out, out_row, columns, stride, scales, zeros):
         def generate(context, builder, signature, args):
-            kinds = (_INT, _INT, _REAL, _REAL)
+            kinds = (_INT, _REAL, _REAL)
             starts = [
                 builder.inttoptr(
                     builder.add(args[5], builder.mul(args[6], _LONG(i))), kind.as_pointer()
@@ -165,8 +164,8 @@ def to_floats(
 ):
     """Settle a tile, activate it, and write `rows` x `width` of it to float32 `out`.
 
-    All are addresses but the counts; `columns` is that of constants, sums of weights, scales and
-    biases, `stride` bytes from each to the next.
+    All are addresses but the counts; `columns` is that of sums of weights, scales and biases,
+    `stride` bytes from each to the next.
     """
     is_direct = activation == 0 and out_column == 1 and width == tile_row
     target, target_row = (out, out_row) if is_direct else (sums, tile_row)
