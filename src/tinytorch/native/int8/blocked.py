@@ -55,11 +55,13 @@ def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room
     for i in range(0, count, tile.finished_rows):
         rows = min(tile.finished_rows, count - i)
         place = (first + i) * target.row + j * target.column
-        if target.column == 1:
-            # A tile's time before they are written: rows' ends lie in as many pages.
-            ask_to_write(floats_at(target.start + 4 * place), rows, target.row, width)
         sums = room.sums
         for k in range(i, i + rows, tile.rows):
+            if target.column == 1:
+                # A tile's time before they are written, for each row is in another page; a few at a
+                # time, for more would hold up what the tile reads.
+                lines = floats_at(target.start + 4 * (place + (k - i) * target.row))
+                ask_to_write(lines, min(tile.rows, i + rows - k), target.row, width)
             codes = room.codes + k * row_bytes
             call(routines.tile, codes, row_bytes, packed, kinds, weights.steps, sums)
             sums += sums_bytes

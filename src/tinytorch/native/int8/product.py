@@ -53,16 +53,17 @@ class Packed:
         return sum(array.nbytes for array in (self.codes, self.ways, self.sums, self.scales))
 
     def columns(self, bias: Array | None = None) -> Array:
-        """Return what products read of columns: sums, scales, biases, by bits; whole panels.
+        """Return what products read of columns: (3, width of whole panels).
 
-        int32 (3, width); the biases are 0 where there is none.
+        float32 sums, scales and biases (0 where there is none); without scales, int32 sums.
         """
         N, wide = self.shape[1], self.dot.columns
-        columns = aligned_empty((3, -(-N // wide) * wide), np.int32)
+        kind = np.float32 if self.scales.size else np.int32
+        columns = aligned_empty((3, -(-N // wide) * wide), kind)
         columns[:, N:] = 0
         columns[0, :N] = self.sums
-        columns[1, : self.scales.size] = self.scales.view(np.int32)
-        columns[2, :N] = 0 if bias is None else np.ascontiguousarray(bias, np.float32).view(np.int32)
+        columns[1, : self.scales.size] = self.scales
+        columns[2, :N] = 0 if bias is None else bias
         return columns
 
     def whole_panels(self) -> Array:
