@@ -24,8 +24,8 @@ Weights = namedtuple("Weights", "start depth width kinds columns column_bytes st
 Shape = namedtuple("Shape", "M N K padded code_bytes")
 # `finished_rows` are settled and stored at once, some tiles of them.
 Tile = namedtuple("Tile", "rows columns finished_rows block_rows")
-# Where the routines are, and in a share's room: its codes, its rows' scales and zeros, its sums, and
-# a panel (which is not used where all are whole).
+# Where the routines are, and in a share's room: its codes, its rows' scales and zeros, its sums,
+# and a panel (which is not used where all are whole).
 Routines = namedtuple("Routines", "prepare tile finish")
 Room = namedtuple("Room", "codes scales zeros sums panel")
 

@@ -1,6 +1,7 @@
 """From a tile's int32 sums to what is stored, while they are in the nearest cache.
 
-What the sums hold too much is taken off: a row's zero times the sum of the column's weights. Then, for float32, one multiplication by both scales, the bias, the activation.
+What the sums hold too much is taken off: a row's zero times the sum of the column's weights. Then,
+for float32, come one multiplication by both scales, the bias, the activation.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Packed:
         """Return the codes with every panel as tiles take it, bytes."""
         (K, N), dot = self.shape, self.dot
         panels = -(-N // dot.columns)
-        if N == panels * dot.columns and dot.padded(K) == K:
+        if panels * dot.columns == N and dot.padded(K) == K:
             return self.codes
         size = dot.padded(K) * dot.columns * dot.code_bytes
         whole = aligned_empty((panels, size), np.uint8)
