@@ -14,7 +14,7 @@ from tinytorch.native import level, threads
 from tinytorch.native.aligned import address_of
 from tinytorch.native.int8 import dots, product, routines
 from tinytorch.native.int8.product import How
-from tinytorch.native.int8.tile import CENTRED, PAIRS, PLAIN, tile_ir
+from tinytorch.native.int8.tile import FIRST_APART, PAIRS, PLAIN, SECOND_APART, WAYS, tile_ir
 
 X86 = level._is_x86()
 HERE = ["emulated", "portable", *(("maddubs", "int16") if X86 else ())]
@@ -78,44 +78,59 @@ def test_the_ends_of_the_range_do_not_saturate(name):
         assert np.array_equal(sums(a.astype(np.int8), b, dot), exact(a, b)), period
 
 
+def record(*lanes):
+    """Return codes (16, 1) whose positive weights make such sums in the first and second half."""
+    b = np.zeros((16, 1), np.int8)
+    for half, total in enumerate(lanes):
+        for i, k in enumerate((0, 1, 4, 5)):
+            b[8 * half + k, 0] = total // 4 + (i < total % 4)
+    return b
+
+
 @pytest.mark.skipif(not X86, reason="maddubs is x86-64's")
 @pytest.mark.parametrize(
-    ("way", "low", "high"), [(PLAIN, -16, 16), (PAIRS, 0, 64), (CENTRED, -127, 127)]
+    ("way", "lanes"),
+    [
+        (PLAIN, (129, 129)),
+        (PAIRS, (130, 129)),
+        (PAIRS, (258, 258)),
+        (FIRST_APART, (259, 258)),
+        (SECOND_APART, (258, 259)),
+        (FIRST_APART | SECOND_APART, (508, 508)),
+    ],
 )
-def test_each_way_of_summing_in_int16_is_taken_and_exact(way, low, high):
+@pytest.mark.parametrize("sign", [1, -1])
+def test_each_way_of_summing_in_int16_is_taken_and_exact(way, lanes, sign):
+    """At their very bounds: P <= 258 of 4 of a lane's weights, or of all 8, fits in int16."""
     dot = dots.dot_named("maddubs")
-    b = drawn((512, 48), low, high)
-    b[:, ::5] = high  # the worst that these weights can be, in whole columns
+    b = np.tile(sign * record(*lanes), (3, 33))
     packed = product.pack(b, dot)
-    assert np.bincount(packed.kinds.ravel(), minlength=3).argmax() == way
-    for a in (np.full((9, 512), 127, np.int8), np.zeros((9, 512), np.int8), drawn((9, 512), 0)):
+    assert way in WAYS and np.all(packed.ways == way)
+    for a in (np.full((9, 48), 127, np.int8), np.zeros((9, 48), np.int8), drawn((9, 48), 0)):
         assert np.array_equal(sums(a, b, dot, packed=packed), exact(a, b))
 
 
 @pytest.mark.skipif(not X86, reason="maddubs is x86-64's")
-def test_ways_are_chosen_at_their_very_bounds():
-    """P <= 258 of a lane's 8 weights is plain, of each 4 of them in pairs; one more is not."""
-    dot = dots.dot_named("maddubs")
-    for total, way in ((258, PLAIN), (259, PAIRS), (516, PAIRS), (517, CENTRED)):
-        b = np.zeros((16, 1), np.int8)
-        lane = [0, 8, 1, 9, 4, 12, 5, 13]
-        b[lane, 0] = [total // 8 + (i < total % 8) for i in range(8)]
-        packed = product.pack(b, dot)
-        assert packed.kinds.max() == way, total
-        full = np.full((4, 16), 127, np.int8)
-        assert sums(full, b, dot, packed=packed)[0, 0] == 127 * total
-
-
-@pytest.mark.skipif(not X86, reason="maddubs is x86-64's")
-def test_a_sum_that_is_not_proved_would_be_wrong():
-    """The same weights summed PLAIN: the proof is needed, and the tests above can fail."""
+@pytest.mark.parametrize("wrong", [PLAIN, PAIRS, FIRST_APART, SECOND_APART])
+def test_a_sum_that_is_not_proved_would_be_wrong(wrong):
+    """The same weights summed in fewer parts: the proof is needed, and the tests can fail."""
     dot = dots.dot_named("maddubs")
     b = np.full((16, 16), 127, np.int8)
     packed = product.pack(b, dot)
-    assert np.all(packed.kinds == CENTRED)
-    packed.kinds[...] = PLAIN
+    assert np.all(packed.ways == FIRST_APART | SECOND_APART)
+    packed.ways[...] = wrong
     full = np.full((4, 16), 127, np.int8)
     assert not np.array_equal(sums(full, b, dot, packed=packed), exact(full, b))
+
+
+@pytest.mark.parametrize("name", HERE)
+@pytest.mark.parametrize("shape", [(1, 1), (64, 10), (9, 33), (70, 64), (48, 40)])
+def test_weights_are_held_without_padding(name, shape):
+    K, N = shape
+    dot = dots.dot_named(name)
+    packed = product.pack(drawn(shape), dot, np.ones(N, np.float32))
+    ways = -(-N // dot.columns) * dot.steps(K) if name == "maddubs" else 0
+    assert packed.nbytes == dot.code_bytes * K * N + ways + (2 if K <= 255 else 4) * N + 4 * N
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -267,8 +282,8 @@ def test_maddubs_takes_its_weights_from_memory_as_operands():
     """Loads of their own would be instructions more, and instructions are what binds it."""
     dot = tile_for("maddubs", 8, 16)
     found = re.findall(r"vpmaddubsw\s(.*)", assembly(dot, "znver3"))
-    # Three ways of summing a record's 4 groups, which may share their beginnings.
-    assert 2 * 4 * dot.rows * dot.vectors < len(found) <= 3 * 4 * dot.rows * dot.vectors
+    # Five ways of summing a record's 4 groups, which may share their beginnings.
+    assert 2 * 4 * dot.rows * dot.vectors < len(found) <= 5 * 4 * dot.rows * dot.vectors
     assert all("(%r" in operands for operands in found)
 
 

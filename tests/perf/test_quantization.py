@@ -247,8 +247,8 @@ def test_the_float_weight_is_not_kept() -> None:
     usage = QuantizedLinear(layer).memory_usage()
     assert usage["original_bytes"] == 4 * (512 * 512 + 512)
     assert usage["compression_ratio"] == usage["original_bytes"] / usage["quantized_bytes"]
-    # The packed form that a CPU without INT8 dot products multiplies fastest takes some more.
-    assert 2.9 < usage["compression_ratio"] < 4
+    # A scale and a sum a column, and a byte for some 500 codes, are all that is held beside codes.
+    assert 3.9 < usage["compression_ratio"] < 4
     held = vars(QuantizedLinear(layer))
     assert not any(
         np.size(getattr(v, "data", v)) == 512 * 512 and getattr(v, "dtype", None) != np.int8
@@ -305,7 +305,8 @@ def test_a_model_is_quantized_in_place() -> None:
     result = model.forward(x).data
     assert np.linalg.norm(result - exact) / np.linalg.norm(exact) < 0.02
     sizes = analyze_model_sizes(original, model)
-    assert 1.5 < sizes["compression_ratio"] < 4  # small layers are padded to whole tiles
+    # Of 64 inputs: 4 * 65 bytes an output become 64 codes, a scale, a bias and a sum, no padding.
+    assert 3.5 < sizes["compression_ratio"] < 4
     assert sizes["original_bytes"] == 4 * (64 * 96 + 96 + 96 * 10 + 10)
     found = verify_quantization_works(original, model)
     assert (found["quantized_layers"], found["verified"]) == (2, True)

@@ -14,7 +14,6 @@ import numpy as np
 from tinytorch.errors import InvalidValue, ShapeError, UnknownName, UnsupportedInput
 from tinytorch.kernels.codes import LARGEST_DEPTH
 from tinytorch.kernels.outputs import aligned_empty
-from tinytorch.native.aligned import aligned_empty as always_aligned
 from tinytorch.native.int8 import dots, product
 from tinytorch.native.int8.product import How, Packed
 from tinytorch.ops.linear import ACTIVATIONS
@@ -27,17 +26,21 @@ _TOP = 127
 class PackedWeight:
     """Weights of INT8 codes, packed for this CPU. Make it with `prepack`.
 
-    shape: (K, N) of the weight; scales: (N,) float32, one a column: weight = code * scale.
+    shape: (K, N) of the weight.
     """
 
     shape: tuple[int, int]
-    scales: Array
     packed: Packed
 
     @property
+    def scales(self) -> Array:
+        """One float32 a column, (N,): weight = code * scale."""
+        return self.packed.scales
+
+    @property
     def nbytes(self) -> int:
-        """The bytes of the packed weight, with all that belongs to it."""
-        return self.packed.nbytes + self.scales.nbytes
+        """The bytes held of the packed weight, with all that belongs to it."""
+        return self.packed.nbytes
 
     @property
     def activation_bits(self) -> int:
@@ -93,7 +96,7 @@ def prepack(
     if not (np.isfinite(scales).all() and (scales > 0).all()):
         raise InvalidValue("scales must be positive and finite")
     dot = dots.fastest_full() if activation_bits == 8 else dots.fastest()
-    return PackedWeight(weight.shape, scales, product.pack(weight, dot, scales))
+    return PackedWeight(weight.shape, product.pack(weight, dot, scales))
 
 
 @dataclass(frozen=True)
@@ -144,15 +147,6 @@ def _how(
     return x, How(float(given.scale), float(zero + offset), offset, activation)
 
 
-def _with_biases(weight: PackedWeight, bias: Array | None) -> Array | None:
-    if bias is None:
-        return None
-    columns = always_aligned(weight.packed.columns.shape, np.int32)
-    columns[...] = weight.packed.columns
-    columns[3, : weight.shape[1]] = np.ascontiguousarray(bias, np.float32).view(np.int32)
-    return columns
-
-
 def quantized_linear(
     x: Array,
     weight: PackedWeight,
@@ -188,9 +182,7 @@ def quantized_linear(
     target = result
     if out is not None and (not out.flags.c_contiguous or np.may_share_memory(out, x)):
         target = aligned_empty(shape, np.float32)
-    product.multiply(
-        rows, weight.packed, target.reshape(len(rows), N), how, _with_biases(weight, bias)
-    )
+    product.multiply(rows, weight.packed, target.reshape(len(rows), N), how, bias)
     if target is not result:
         result[...] = target
     return result

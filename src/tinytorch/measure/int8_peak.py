@@ -51,7 +51,7 @@ def _operands(dot: Dot, count: int) -> tuple[list[Any], Any, Any]:
         codes = aligned_empty(dot.rows * dot.padded(_DEPTH) * dot.code_bytes, np.uint8)
         codes[...] = 1
         own, sums = aligned_empty(packed.codes.shape, np.uint8), aligned_empty(4096, np.int32)
-        own[...] = packed.codes
+        own[...] = packed.codes  # whole panels as they are
         kept += [codes, own, sums]
         places[t] = address_of(codes), address_of(own), address_of(sums)
     return kept, places, packed
@@ -67,7 +67,7 @@ def peak_call(multiply_adds: int, count: int) -> tuple[Callable[[], None], int]:
     tile = routines.addresses(dot.name, dot.code_bytes, "float32", "float32")[1]
     once = dot.rows * dot.columns * _DEPTH * count
     row = dot.padded(_DEPTH) * dot.code_bytes
-    arguments = (tile, places, row, address_of(packed.kinds), packed.kinds.shape[1])
+    arguments = (tile, places, row, address_of(packed.ways), dot.steps(_DEPTH))
     repeats = max(1, round(multiply_adds / once))
     run = _compiled()
 

@@ -24,7 +24,7 @@ from tinytorch.native.pointers import at, call, floats_at, longs_at, types
 # is to be added at once; `inverse` (K floats) is what rows are multiplied by first, unless it is 0;
 # `wide` is the columns of a panel.
 Dense = namedtuple(
-    "Dense", "is_coded panels K N bias starts kinds columns column_bytes steps padded inverse wide"
+    "Dense", "is_coded panels K N bias kinds columns column_bytes steps padded inverse wide"
 )
 SIZE = len(Dense._fields)
 # What all coded weights share: their tile, their routines, and the bytes from where rows become
@@ -71,7 +71,7 @@ def is_coded(weight):
 @jit
 def part_of(weight, share, shares):
     """Return the columns, first and last, that are a share's part: whole panels, of either kind."""
-    wide = longs_at(weight)[12] if is_coded(weight) else NR(np.float32(0))
+    wide = longs_at(weight)[11] if is_coded(weight) else NR(np.float32(0))
     N = width_of(weight)
     panels = (N + wide - 1) // wide
     first, last = share * panels // shares * wide, (share + 1) * panels // shares * wide
@@ -136,7 +136,8 @@ def _multiply_codes(a, a_row, rows, dense, columns, out, out_row, activation, co
         int8.Source(a, a_row, 4, 0.0, 0.0, coder.top),
         int8.Weights(
             dense.panels,
-            dense.starts,
+            dense.padded,
+            (dense.N + coder.columns - 1) // coder.columns * coder.columns,
             dense.kinds,
             dense.columns,
             dense.column_bytes,
@@ -146,7 +147,7 @@ def _multiply_codes(a, a_row, rows, dense, columns, out, out_row, activation, co
         int8.Shape(rows, dense.N, dense.K, dense.padded, coder.code_bytes),
         int8.Tile(coder.rows, coder.columns, coder.finished, coder.block),
         int8.Routines(coder.prepare, coder.tile, coder.finish),
-        int8.Room(codes, codes + coder.scales_at, codes + coder.zeros_at, codes + coder.sums_at),
+        int8.Room(codes, codes + coder.scales_at, codes + coder.zeros_at, codes + coder.sums_at, 0),
     )
 
 
@@ -158,7 +159,7 @@ def _multiply(a, a_row, rows, weight, first, last, out, out_row, activation, str
     comes next, unless there is an activation: its number, -1 for none.
     """
     n = longs_at(weight)
-    dense = Dense(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11], 0)
+    dense = Dense(n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], n[11])
     columns = (first, last)
     if dense.is_coded != 0:
         c = longs_at(about)

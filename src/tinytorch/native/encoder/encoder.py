@@ -92,14 +92,14 @@ class Dense:
     def nbytes(self) -> int:
         """The bytes of the packed weight."""
         if isinstance(self.weight, int8.Packed):
-            return int(self.weight.codes.nbytes)
+            return int(self.weight.whole_panels().nbytes)
         (K, N), wide = self.weight.shape, tile_shape(np.float32).columns
         return int(4 * K * -(-N // wide) * wide)
 
     def panels(self) -> Array:
         """Return the packed weight, as bytes."""
         if isinstance(self.weight, int8.Packed):
-            return self.weight.codes.reshape(-1).view(np.uint8)
+            return self.weight.whole_panels()
         view = pack(self.weight).view
         flat = np.lib.stride_tricks.as_strided(view, (self.nbytes // 4,), (4,), writeable=False)
         return flat.view(np.uint8)
@@ -110,14 +110,11 @@ class Dense:
         K, N = weight.shape
         if not isinstance(weight, int8.Packed):
             return [0, address_of(panels), K, N, bias, *[0] * (SIZE - 5)]
-        columns = aligned_empty(weight.columns.shape, np.int32)
-        columns[...] = weight.columns
-        if not self.is_bias_apart:
-            columns[3, :N] = np.ascontiguousarray(self.bias, np.float32).view(np.int32)
-        tables.keep(weight.starts, weight.kinds, columns)
+        columns = weight.columns(None if self.is_bias_apart else self.bias)
+        tables.keep(weight.ways, columns)
         inverse = 0 if self.inverse is None else tables.hold(self.inverse)
-        w = weight.numbers
-        rest = [w.starts, w.kinds, address_of(columns), w.column_bytes, w.steps]
+        steps = weight.dot.steps(K)
+        rest = [address_of(weight.ways), address_of(columns), columns.strides[0], steps]
         return [
             1,
             address_of(panels),

@@ -12,37 +12,56 @@ from collections import namedtuple
 from typing import Any
 
 from tinytorch.native.codecache import jit, prange
-from tinytorch.native.pointers import ask_to_write, call, floats_at, longs_at, types
+from tinytorch.native.int8.packing import spread_panel
+from tinytorch.native.pointers import ask_to_write, call, floats_at, types
 
 # Everything is a number: addresses, and counts in elements unless the name says bytes.
 Source = namedtuple("Source", "start row item_bytes scale zero top")
 Target = namedtuple("Target", "start row column activation")
-Weights = namedtuple("Weights", "start starts kinds columns column_bytes steps")
+# `depth` codes lie in a column, of `width` columns; where that is less than tiles take, panels are
+# spread out in the room.
+Weights = namedtuple("Weights", "start depth width kinds columns column_bytes steps")
 Shape = namedtuple("Shape", "M N K padded code_bytes")
 # `finished_rows` are settled and stored at once, some tiles of them.
 Tile = namedtuple("Tile", "rows columns finished_rows block_rows")
-# Where the routines are, and in a share's room: its codes, its rows' scales and zeros, its sums.
+# Where the routines are, and in a share's room: its codes, its rows' scales and zeros, its sums,
+# and a panel (which is not used where all are whole).
 Routines = namedtuple("Routines", "prepare tile finish")
-Room = namedtuple("Room", "codes scales zeros sums")
+Room = namedtuple("Room", "codes scales zeros sums panel")
+
+
+@jit
+def _panel_at(j, weights, shape, tile, room):
+    """Return the address of the panel that begins at column j, as tiles take it."""
+    width = min(tile.columns, weights.width - j)
+    start = weights.start + j * weights.depth * shape.code_bytes
+    if width == tile.columns and weights.depth == shape.padded:
+        return start
+    spread_panel(
+        start, width, weights.depth, tile.columns, shape.padded, shape.code_bytes, room.panel
+    )
+    return room.panel
 
 
 @jit
 def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room):
     """Multiply prepared rows by the panel that begins at column j, tile by tile."""
-    panel = j // tile.columns
-    packed = weights.start + longs_at(weights.starts)[panel]
-    kinds, columns = weights.kinds + panel * weights.steps, weights.columns + 4 * j
+    packed = _panel_at(j, weights, shape, tile, room)
+    kinds = weights.kinds + j // tile.columns * weights.steps
+    columns = weights.columns + 4 * j
     row_bytes = shape.padded * shape.code_bytes
     width = min(tile.columns, shape.N - j)
     sums_bytes = 4 * tile.rows * tile.columns
     for i in range(0, count, tile.finished_rows):
         rows = min(tile.finished_rows, count - i)
         place = (first + i) * target.row + j * target.column
-        if target.column == 1:
-            # A tile's time before they are written: rows' ends lie in as many pages.
-            ask_to_write(floats_at(target.start + 4 * place), rows, target.row, width)
         sums = room.sums
         for k in range(i, i + rows, tile.rows):
+            if target.column == 1:
+                # A tile's time before they are written, for each row is in another page; a few at a
+                # time, for more would hold up what the tile reads.
+                lines = floats_at(target.start + 4 * (place + (k - i) * target.row))
+                ask_to_write(lines, min(tile.rows, i + rows - k), target.row, width)
             codes = room.codes + k * row_bytes
             call(routines.tile, codes, row_bytes, packed, kinds, weights.steps, sums)
             sums += sums_bytes
@@ -102,7 +121,13 @@ def _numbered_share(share, source, weights, target, shape, tile, routines, grid,
         shape,
         tile,
         routines,
-        Room(own, own + room_parts[1], own + room_parts[2], own + room_parts[3]),
+        Room(
+            own,
+            own + room_parts[1],
+            own + room_parts[2],
+            own + room_parts[3],
+            own + room_parts[4],
+        ),
     )
 
 
@@ -133,14 +158,14 @@ def multiply() -> Any:
 
     signature = (
         named(Source, size, size, size, real, real, size),
-        named(Weights, *(size,) * 6),
+        named(Weights, *(size,) * 7),
         named(Target, *(size,) * 4),
         named(Shape, *(size,) * 5),
         named(Tile, *(size,) * 4),
         named(Routines, *(size,) * 3),
         types.UniTuple(size, 2),
         size,
-        types.UniTuple(size, 4),
+        types.UniTuple(size, 5),
     )
     compiled.compile(signature)
     compiled.disable_compile()

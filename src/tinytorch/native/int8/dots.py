@@ -65,8 +65,11 @@ class Dot:
 
     def padded(self, depth: int) -> int:
         """Return the depth that packed operands have, with zeros after the last code."""
-        step = self.group * self.groups
-        return max(step, -(-depth // step) * step)
+        return self.steps(depth) * self.group * self.groups
+
+    def steps(self, depth: int) -> int:
+        """Return the steps of a tile over a depth, 1 at least."""
+        return max(1, -(-depth // (self.group * self.groups)))
 
 
 def dot_named(name: str) -> Dot:

@@ -1,8 +1,7 @@
 """From a tile's int32 sums to what is stored, while they are in the nearest cache.
 
-What the sums hold too much is taken off, exactly: a column's constant, and a row's zero times the
-sum of the column's weights. Then, for float32, one multiplication by both scales, the bias, the
-activation.
+What the sums hold too much is taken off: a row's zero times the sum of the column's weights. Then,
+for float32, come one multiplication by both scales, the bias, the activation.
 """
 
 from __future__ import annotations
@@ -39,35 +38,51 @@ class _Settler:
         return self.builder.shuffle_vector(single, undefined, zeros)
 
     def write(self, tile: tuple[Any, ...], columns: list[Any], of_rows: tuple[Any, Any]) -> None:
-        """Settle rows of sums into `out`, whole vectors.
+        """Settle rows of sums into `out`, two vectors at a time: tiles have an even number.
 
-        tile: (sums, rows, width, out, out_row); columns: addresses of constants, weight sums,
-        scales, biases; of_rows: of scales and zeros.
+        tile: (sums, rows, width, out, out_row); columns: addresses of sums of weights, scales,
+        biases; of_rows: of scales and zeros.
         """
         builder = self.builder
         sums, rows, width, out, out_row = tile
-        scales, zeros = of_rows
-        kinds = (self.integers, self.integers, self.reals, self.reals)
-        with cgutils.for_range_slice(builder, _LONG(0), width, _LONG(self.lanes)) as (v, _):
-            held = [self.load(start, v, k) for start, k in zip(columns, kinds, strict=True)]
-            with cgutils.for_range(builder, rows) as loop:
-                zero = self.spread(zeros, loop.index, self.integers)
-                scale = self.spread(scales, loop.index, self.reals)
-                place = builder.gep(sums, [builder.add(builder.mul(loop.index, width), v)])
-                value = self.load(place, _LONG(0), self.integers)
-                value = self.settled(value, held, zero, scale)
-                there = builder.gep(out, [builder.add(builder.mul(loop.index, out_row), v)])
-                builder.store(value, builder.bitcast(there, value.type.as_pointer()), align=4)
+        with cgutils.for_range(builder, rows) as loop:
+            row = self.of_row(loop.index, *of_rows)
+            source = builder.gep(sums, [builder.mul(loop.index, width)])
+            target = builder.gep(out, [builder.mul(loop.index, out_row)])
+            step = _LONG(2 * self.lanes)
+            with cgutils.for_range_slice(builder, _LONG(0), width, step) as (first, _):
+                for v in (first, builder.add(first, _LONG(self.lanes))):
+                    value = self.settled(self.load(source, v, self.integers), v, columns, row)
+                    place = builder.gep(target, [v])
+                    builder.store(value, builder.bitcast(place, value.type.as_pointer()), align=4)
 
-    def settled(self, total: Any, column: list[Any], zero: Any, scale: Any) -> Any:
-        """Return a vector of sums settled."""
-        builder = self.builder
-        constant, weights, step, bias = column
-        total = builder.sub(builder.sub(total, constant), builder.mul(zero, weights))
+    def of_row(self, i: Any, scales: Any, zeros: Any) -> tuple[Any, Any]:
+        """Return what a row's codes stand for, its scale and its zero, in every lane."""
+        zero = self.spread(zeros, i, self.integers)
         if not self.to_float:
-            return total
-        product = builder.fmul(builder.sitofp(total, self.reals), builder.fmul(scale, step))
-        return builder.fadd(product, bias)
+            return None, zero
+        negative = self.builder.fneg(self.builder.sitofp(zero, self.reals))
+        return self.spread(scales, i, self.reals), negative
+
+    def settled(self, total: Any, v: Any, columns: list[Any], row: tuple[Any, Any]) -> Any:
+        """Return a vector of sums settled.
+
+        NOTE: as floats before the zero's part is off: sums of up to 2**24, and their parts, are
+        exact, and larger ones are rounded by less than any of their codes was.
+        """
+        builder, (scale, zero) = self.builder, row
+        if not self.to_float:
+            return builder.sub(total, builder.mul(zero, self.load(columns[0], v, self.integers)))
+        weights, step, bias = (self.load(start, v, self.reals) for start in columns)
+        total = self.plus_product(zero, weights, builder.sitofp(total, self.reals))
+        return self.plus_product(builder.fmul(total, scale), step, bias)
+
+    def plus_product(self, x: Any, y: Any, z: Any) -> Any:
+        """Return x * y + z, rounded once where the CPU can."""
+        kind = ir.FunctionType(self.reals, [self.reals] * 3)
+        name = f"llvm.fmuladd.v{self.lanes}f32"
+        function = cgutils.get_or_insert_function(self.builder.module, kind, name)
+        return self.builder.call(function, [x, y, z])
 
 
 def _settling(to_float: bool) -> Any:
@@ -81,7 +96,7 @@ def _settling(to_float: bool) -> Any:
     @intrinsic
     def settle(typing_context, sums, rows, width, out, out_row, columns, stride, scales, zeros):
         def generate(context, builder, signature, args):
-            kinds = (_INT, _INT, _REAL, _REAL)
+            kinds = (_REAL if to_float else _INT, _REAL, _REAL)
             starts = [
                 builder.inttoptr(
                     builder.add(args[5], builder.mul(args[6], _LONG(i))), kind.as_pointer()
@@ -165,7 +180,7 @@ def to_floats(
 ):
     """Settle a tile, activate it, and write `rows` x `width` of it to float32 `out`.
 
-    All are addresses but the counts; `columns` is that of constants, sums of weights, scales and
+    All are addresses but the counts; `columns` is that of sums of weights (as floats), scales and
     biases, `stride` bytes from each to the next.
     """
     is_direct = activation == 0 and out_column == 1 and width == tile_row
@@ -200,7 +215,7 @@ def to_integers(
     out_column,
     activation,
 ):
-    """Settle a tile and write it to int32 `out`; otherwise as `to_floats`."""
+    """Settle a tile and write it to int32 `out`; the weights' sums are int32, the rest the same."""
     _settle_integers(
         ints_at(sums),
         rows,

@@ -1,14 +1,17 @@
-"""Weights as the tiles read them: panels of a tile's columns, group after group, zeros at the ends.
+"""Weights as the tiles read them: panels of a tile's columns, group after group, and no padding.
 
-For maddubs a panel is a stream of records, each with the constants that its way of summing needs
-(see tile.py); which way is proved here, from the weights, for all the columns of the panel.
+A panel's bytes are its codes: group after group of the depth, in each the columns' groups side by
+side, and at last what is less than a group of each column. So weights of INT8 are a quarter of
+float32's, whatever their size; with a float32 scale and an int32 sum for each column, 768 deep ones
+are 3.95 times smaller, and those of a layer of 64 inputs 3.6 times. A panel that is no whole number
+of columns or of steps is spread out, with zeros where nothing is, whenever a block of rows comes to
+be multiplied by it: that costs what a row or two cost.
 
-Constants cost memory where they are needed: two int16 a column for each of a record's two sums,
-beside its 16 codes. A seventh of the records of a normal weight of 768 x 3072 have them, and it is
-3.6 times smaller than in float32; weights that fill the codes' range evenly have them everywhere,
-and are 2.6 times smaller. Other dots of single bytes (VNNI) have none: 3.8 times, what is left
-being scales, sums and biases. As bytes (in steps of 256), made int16 for every row, constants would
-take half, and the product 6 % longer.
+For maddubs, which way each record of a panel can be summed (see tile.py) is proved here, from the
+weights of all its columns: one byte for some 500 codes. Before, sums in int16 that could overflow
+had constants beside them in the stream that put the middle of their range at zero; that took as
+many instructions as widening their parts does, half as much memory again where it was needed, and
+made normal weights 3.6 times smaller, those that fill the codes' range evenly 2.6 times.
 
 Shape letters: K, N of the weight; C columns of a panel.
 """
@@ -24,8 +27,8 @@ from numpy.typing import NDArray
 from tinytorch.native.aligned import aligned_empty
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.int8.dots import RECORD_GROUPS, Dot
-from tinytorch.native.int8.tile import CENTRED, PAIRS, PLAIN
-from tinytorch.native.pointers import types
+from tinytorch.native.int8.tile import FIRST_APART, PAIRS, PLAIN, SECOND_APART
+from tinytorch.native.pointers import bytes_at, ints_at, types
 
 _GROUP = 4
 _DEPTH = _GROUP * RECORD_GROUPS
@@ -37,28 +40,53 @@ _WORTH_SHARING = 1 << 16
 
 
 @jit
-def _pack_panel(codes, p, columns, group, out):
-    """Write a panel of plain groups: out[step, column, place in the group]."""
-    K, N = codes.shape
-    width = min(columns, N - p * columns)
-    for s in range(out.shape[0]):
-        for q in range(group):
-            k = s * group + q
-            if k < K:
-                for c in range(width):
-                    out[s, c, q] = codes[k, p * columns + c]
-            for c in range(width if k < K else 0, columns):
-                out[s, c, q] = 0
+def _pack_panel(codes, first, width, group, out):
+    """Write the columns from `first` on: whole groups, then what is left of each column."""
+    K = codes.shape[0]
+    whole, place = K // group * group, 0
+    for k in range(0, whole, group):
+        for c in range(width):
+            for q in range(group):
+                out[place + c * group + q] = codes[k + q, first + c]
+        place += group * width
+    for c in range(width):
+        for k in range(whole, K):
+            out[place] = codes[k, first + c]
+            place += 1
 
 
 @jit(parallel=True)
-def _pack_groups(codes, columns, group, out):
+def _pack(codes, columns, group, out):
+    K, N = codes.shape
+    panels = (N + columns - 1) // columns
     if codes.size < _WORTH_SHARING:
-        for p in range(out.shape[0]):
-            _pack_panel(codes, p, columns, group, out[p])
+        for p in range(panels):
+            first, width = p * columns, min(columns, N - p * columns)
+            _pack_panel(codes, first, width, group, out[first * K : (first + width) * K])
     else:
-        for p in prange(out.shape[0]):
-            _pack_panel(codes, p, columns, group, out[p])
+        for p in prange(panels):
+            first, width = p * columns, min(columns, N - p * columns)
+            _pack_panel(codes, first, width, group, out[first * K : (first + width) * K])
+
+
+@jit
+def spread_panel(source, width, K, columns, padded, code_bytes, out):
+    """Write a packed panel of `width` columns as a tile takes it, from address to address."""
+    group = 4 // code_bytes
+    groups, steps = K // group, padded // group
+    words, spread = ints_at(source), ints_at(out)
+    for g in range(groups):
+        for c in range(width):
+            spread[g * columns + c] = words[g * width + c]
+        for c in range(width, columns):
+            spread[g * columns + c] = 0
+    for i in range(groups * columns, steps * columns):
+        spread[i] = 0
+    rest = (K - groups * group) * code_bytes
+    single, place = bytes_at(source + 4 * groups * width), bytes_at(out + 4 * groups * columns)
+    for c in range(width):
+        for q in range(rest):
+            place[4 * c + q] = single[c * rest + q]
 
 
 @jit
@@ -89,15 +117,16 @@ def _fits(codes, k, depth, j):
 @jit
 def _way(codes, record, first, columns):
     """Return how a record can be summed in int16, for all the columns of a panel."""
-    way = PLAIN
+    plain, apart = True, 0
     for j in range(first, first + columns):
         for lane in range(2):
             k = record * _DEPTH + 2 * lane
-            if not _fits(codes, k, _DEPTH, j):
-                way = PAIRS
-                if not (_fits(codes, k, _HALF, j) and _fits(codes, k + _HALF, _HALF, j)):
-                    return CENTRED
-    return way
+            plain = plain and _fits(codes, k, _DEPTH, j)
+            if not _fits(codes, k, _HALF, j):
+                apart |= FIRST_APART
+            if not _fits(codes, k + _HALF, _HALF, j):
+                apart |= SECOND_APART
+    return PLAIN if plain else PAIRS | apart
 
 
 @jit(parallel=True)
@@ -107,45 +136,6 @@ def _ways(codes, columns, ways):
             ways[p, r] = _way(codes, r, p * columns, columns)
 
 
-@jit
-def _centre(positive, negative):
-    """Return the constant that puts a sum in [-127 negative, 127 positive] around zero."""
-    return -(_TOP * (positive - negative)) // 2
-
-
-@jit
-def _write_constants(codes, k, depth, first, columns, words, constants):
-    """Write the constants of one sum of a panel's columns, and add them up by column."""
-    for c in range(columns):
-        for half in range(2):
-            positive, negative = _lane_sums(codes, k + 2 * half, depth, first + c)
-            centre = _centre(positive, negative)
-            words[2 * c + half] = centre
-            constants[first + c] += centre
-
-
-@jit(parallel=True)
-def _pack_records(codes, columns, ways, starts, out, words, constants):
-    """Write panels of records; `words` is `out` as int16, `starts` in bytes."""
-    K, N = codes.shape
-    group_bytes = columns * _GROUP
-    for p in prange(ways.shape[0]):
-        place = starts[p]
-        for r in range(ways.shape[1]):
-            for g in range(RECORD_GROUPS):
-                for q in range(_GROUP):
-                    k = r * _DEPTH + g * _GROUP + q
-                    for c in range(columns):
-                        j = p * columns + c
-                        out[place + c * _GROUP + q] = codes[k, j] if k < K and j < N else 0
-                place += group_bytes
-            if ways[p, r] == CENTRED:
-                for first in range(r * _DEPTH, (r + 1) * _DEPTH, _HALF):
-                    half = words[place // 2 : (place + group_bytes) // 2]
-                    _write_constants(codes, first, _HALF, p * columns, columns, half, constants)
-                    place += group_bytes
-
-
 @functools.cache
 def _compiled(function: Any, *kinds: Any) -> Any:
     """Compile a packer for C-contiguous codes, writable or not, and `kinds` behind them."""
@@ -153,47 +143,19 @@ def _compiled(function: Any, *kinds: Any) -> Any:
     return function
 
 
-def _array(kind: Any, rank: int) -> Any:
-    return types.Array(kind, rank, "C")
+def pack(codes: NDArray[Any], dot: Dot) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return codes (K, N), int8 of any strides, packed for a dot: bytes, and ways of summing.
 
-
-def _pack_plainly(codes: NDArray[Any], dot: Dot, panels: int, depth: int) -> NDArray[Any]:
-    kind = np.int8 if dot.group == 4 else np.int16
-    shape = (panels, depth // dot.group, dot.columns, dot.group)
-    packed = aligned_empty(shape, kind)
-    size, out = types.int64, _array(types.int8 if dot.group == 4 else types.int16, 4)
-    _compiled(_pack_groups, size, size, out)(codes, dot.columns, dot.group, packed)
-    return packed.reshape(-1).view(np.uint8)
-
-
-def _pack_in_records(
-    codes: NDArray[Any], dot: Dot, ways: NDArray[Any], constants: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    size, kinds = types.int64, _array(types.uint8, 2)
-    _compiled(_ways, size, kinds)(codes, dot.columns, ways)
-    sizes = RECORD_GROUPS + 2 * (ways == CENTRED).astype(np.int64)
-    sizes *= dot.columns * _GROUP
-    starts = np.concatenate(([0], np.cumsum(sizes.sum(axis=1))))
-    packed = aligned_empty(int(starts[-1]), np.uint8)
-    flat = [_array(kind, 1) for kind in (types.int64, types.int8, types.int16, types.int32)]
-    write = _compiled(_pack_records, size, kinds, *flat)
-    write(codes, dot.columns, ways, starts, packed.view(np.int8), packed.view(np.int16), constants)
-    return packed, starts
-
-
-def pack(codes: NDArray[Any], dot: Dot) -> tuple[NDArray[Any], ...]:
-    """Return codes (K, N) packed for a dot: bytes, panel starts, ways of summing, constants.
-
-    int8, any strides. Starts are in bytes, one more than there are panels; the ways (panels, steps)
-    are all 0 where the dot has one; the constants, one int32 a column of every panel, are what the
-    sums hold too much.
+    The ways are (panels, steps), or none where the dot has one.
     """
     codes = np.ascontiguousarray(codes)
-    panels, depth = -(-codes.shape[1] // dot.columns), dot.padded(codes.shape[0])
-    ways = np.zeros((panels, depth // dot.group // dot.groups), np.uint8)
-    constants = np.zeros(panels * dot.columns, np.int32)
-    if dot.name == "maddubs":
-        return *_pack_in_records(codes, dot, ways, constants), ways, constants
-    packed = _pack_plainly(codes, dot, panels, depth)
-    starts = np.arange(panels + 1) * (depth * dot.columns * dot.code_bytes)
-    return packed, starts, ways, constants
+    K, N = codes.shape
+    kind, size = (np.int8 if dot.group == 4 else np.int16), types.int64
+    packed = aligned_empty(codes.size, kind)
+    out = types.Array(types.int8 if dot.group == 4 else types.int16, 1, "C")
+    _compiled(_pack, size, size, out)(codes, dot.columns, dot.group, packed)
+    if dot.name != "maddubs":
+        return packed.view(np.uint8), np.zeros((0, 0), np.uint8)
+    ways = np.empty((-(-N // dot.columns), dot.padded(K) // _DEPTH), np.uint8)
+    _compiled(_ways, size, types.Array(types.uint8, 2, "C"))(codes, dot.columns, ways)
+    return packed.view(np.uint8), ways

@@ -25,6 +25,8 @@ Array = NDArray[Any]
 WORTH_SHARING = 1 << 20
 # The codes of a block of rows, which every panel reads again, stay in the second cache.
 _BLOCK_BYTES = 128 << 10
+# The most codes whose sum int16 holds for certain.
+_SHORT_DEPTH = (2**15 - 1) // 2**7
 
 
 ROOM = Room()
@@ -34,38 +36,59 @@ ROOM = Room()
 class Packed:
     """Weights (K, N) packed for one dot, with what belongs to each of their columns.
 
-    `columns` is 4 rows of as many columns as the panels have: int32 constants and sums of weights,
-    then float32 scales and biases, by their bits.
+    codes: see packing.py; ways: (panels, steps), of summing, for maddubs; sums: (N,) of each
+    column's codes, int16 where that holds them, else int32; scales: (N,) float32, or none.
     """
 
     dot: Dot
     shape: tuple[int, int]
     codes: Array
-    starts: Array
-    kinds: Array
-    columns: Array
-    numbers: blocked.Weights
+    ways: Array
+    sums: Array
+    scales: Array
 
     @property
     def nbytes(self) -> int:
         """The bytes held."""
-        arrays = (self.codes, self.starts, self.kinds, self.columns)
-        return sum(array.nbytes for array in arrays)
+        return sum(array.nbytes for array in (self.codes, self.ways, self.sums, self.scales))
+
+    def columns(self, bias: Array | None = None) -> Array:
+        """Return what products read of columns: (3, width of whole panels).
+
+        float32 sums, scales and biases (0 where there is none); without scales, int32 sums.
+        """
+        N, wide = self.shape[1], self.dot.columns
+        kind = np.float32 if self.scales.size else np.int32
+        columns = aligned_empty((3, -(-N // wide) * wide), kind)
+        columns[:, N:] = 0
+        columns[0, :N] = self.sums
+        columns[1, : self.scales.size] = self.scales
+        columns[2, :N] = 0 if bias is None else bias
+        return columns
+
+    def whole_panels(self) -> Array:
+        """Return the codes with every panel as tiles take it, bytes."""
+        (K, N), dot = self.shape, self.dot
+        panels = -(-N // dot.columns)
+        if panels * dot.columns == N and dot.padded(K) == K:
+            return self.codes
+        size = dot.padded(K) * dot.columns * dot.code_bytes
+        whole = aligned_empty((panels, size), np.uint8)
+        for p, panel in enumerate(whole):
+            width = min(dot.columns, N - p * dot.columns)
+            start = address_of(self.codes) + p * dot.columns * K * dot.code_bytes
+            spread = (start, width, K, dot.columns, dot.padded(K), dot.code_bytes)
+            packing.spread_panel(*spread, address_of(panel))
+        return whole.reshape(-1)
 
 
 def pack(codes: Array, dot: Dot, scales: Array | None = None) -> Packed:
     """Return int8 codes (K, N), of any strides, packed for a dot; `scales` are (N,) float32."""
-    K, N = codes.shape
-    packed, starts, kinds, constants = packing.pack(codes, dot)
-    columns = aligned_empty((4, constants.size), np.int32)
-    columns[0] = constants
-    columns[1:] = 0
-    columns[1, :N] = codes.sum(axis=0, dtype=np.int32)
-    if scales is not None:
-        columns[2, :N] = np.asarray(scales, np.float32).view(np.int32)
-    panels, places, ways, about = map(address_of, (packed, starts, kinds, columns))
-    numbers = blocked.Weights(panels, places, ways, about, columns.strides[0], kinds.shape[1])
-    return Packed(dot, (K, N), packed, starts, kinds, columns, numbers)
+    packed, ways = packing.pack(codes, dot)
+    kind = np.int16 if len(codes) <= _SHORT_DEPTH else np.int32
+    sums = codes.sum(axis=0, dtype=kind)
+    steps = np.empty(0, np.float32) if scales is None else np.array(scales, np.float32)
+    return Packed(dot, codes.shape, packed, ways, sums, steps)
 
 
 @dataclass(frozen=True)
@@ -101,12 +124,14 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
     codes = -(-block * row_bytes // 64) * 64
     numbers = -(-block * 4 // 64) * 64
     finished = dot.finished_rows
-    room = (codes + 2 * numbers + finished * dot.columns * 4 + 64) // 64 * 64
+    panel = -(-(codes + 2 * numbers + finished * dot.columns * 4) // 64) * 64
+    is_whole = padded == K and N % dot.columns == 0
+    room = panel + (0 if is_whole else row_bytes * dot.columns)
     return (
         blocked.Shape(M, N, K, padded, dot.code_bytes),
         blocked.Tile(dot.rows, dot.columns, finished, block),
         grid,
-        (room, codes, codes + numbers, codes + 2 * numbers),
+        (-(-room // 64) * 64, codes, codes + numbers, codes + 2 * numbers, panel),
     )
 
 
@@ -115,11 +140,11 @@ def _routines(dot: str, code_bytes: int, source: str, target: str) -> blocked.Ro
     return blocked.Routines(*routines.addresses(dot, code_bytes, source, target))
 
 
-def multiply(a: Array, packed: Packed, out: Array, how: How, columns: Array | None = None) -> None:
+def multiply(a: Array, packed: Packed, out: Array, how: How, bias: Array | None = None) -> None:
     """Write the product of rows `a` (M, K) and packed weights into `out` (M, N).
 
     a: float32 or int8, its last axis of neighbours; out: float32 or int32, any strides, sharing no
-    memory with a. `columns` stand in for those of `packed` where they have biases.
+    memory with a; bias: (N,) float32.
     """
     if not out.size:
         return
@@ -128,9 +153,10 @@ def multiply(a: Array, packed: Packed, out: Array, how: How, columns: Array | No
     source = blocked.Source(
         address_of(a), a.strides[0] // a.itemsize, a.itemsize, how.scale, how.zero, how.top
     )
-    weights = packed.numbers
-    if columns is not None:
-        weights = weights._replace(columns=address_of(columns))
+    columns = packed.columns(bias)
+    codes, ways = address_of(packed.codes), address_of(packed.ways)
+    about = (address_of(columns), columns.strides[0], dot.steps(K))
+    weights = blocked.Weights(codes, K, N, ways, *about)
     row, column = (stride // out.itemsize for stride in out.strides)
     target = blocked.Target(address_of(out), row, column, ACTIVATIONS[how.activation])
     blocked.multiply()(

@@ -6,17 +6,15 @@ registers from the first product to the last; then they are written to a small a
 epilogue reads from the nearest cache.
 
 maddubs is a loop of its own. The sums of a record's 4 groups are kept in int16 for as long as they
-fit, and then widened: 5 or 6 multiplying instructions for what would take 8. That is exact wherever
-a sum fits, and packing proves it from the weights. An activation is 0 … 127, so with P the sum of a
-lane's positive weights and N of its negative ones, the sum lies in [127 N, 127 P]:
+fit, and then widened: 5 to 8 multiplying instructions, where products of int16 would take 8 and
+half as many numbers each. That is exact wherever a sum fits, and packing proves it from the
+weights. An activation is 0 … 127, so with P the sum of a lane's positive weights and N of its
+negative ones, the sum lies in [127 N, 127 P]:
 
-- PLAIN: that of all 4 groups is inside int16 as it is;
-- PAIRS: those of 2 groups each are, so there are two sums;
-- CENTRED: otherwise, two sums of 2 groups each, with a constant added to each that puts the middle
-  of its range at zero. They always fit, for four weights of 127 at most give 127 * 4 * 127 =
-  64,516. Sums wrap on the way, which does no harm to the last.
-
-The constants' sum, over the depth, is taken off each column in the epilogue.
+- PLAIN: that of all 4 groups is inside int16;
+- PAIRS: those of the first 2 groups and of the last 2 are, so there are two sums;
+- with FIRST_APART, SECOND_APART or both set: those 2 groups are widened each by itself. A group
+  always fits, for two weights make 127 * 2 * 128 = 32,512 at most.
 
 docs/benchmarks.md says which tiles and which ways of summing were timed.
 
@@ -33,14 +31,23 @@ from tinytorch.native.int8 import dots
 from tinytorch.native.int8.dots import RECORD_GROUPS, Dot
 from tinytorch.native.pointers import intrinsic, types
 
-PLAIN, PAIRS, CENTRED = 0, 1, 2
+# The ways of summing: PAIRS, with any of the two bits, or PLAIN.
+PAIRS, FIRST_APART, SECOND_APART, PLAIN = 0, 1, 2, 4
+WAYS = (PAIRS, PAIRS | FIRST_APART, PAIRS | SECOND_APART, PAIRS | FIRST_APART | SECOND_APART, PLAIN)
 _BYTE, _INT, _LONG = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _PLACE = _BYTE.as_pointer()
 
 
-def record_bytes(kind: int, row_bytes: int) -> int:
-    """Return the bytes of a maddubs record: its weights, then its constants."""
-    return (RECORD_GROUPS + (2 if kind == CENTRED else 0)) * row_bytes
+def _sums_of(way: int) -> list[range]:
+    """Return the groups of a record that are added up in int16, for each sum."""
+    half = RECORD_GROUPS // 2
+    if way == PLAIN:
+        return [range(RECORD_GROUPS)]
+    found: list[range] = []
+    for h, bit in enumerate((FIRST_APART, SECOND_APART)):
+        groups = range(half * h, half * (h + 1))
+        found += [range(g, g + 1) for g in groups] if way & bit else [groups]
+    return found
 
 
 class _Writer:
@@ -120,33 +127,24 @@ class _Writer:
 
     # ---------------------------------------------------------------- maddubs
 
-    def _sum_groups(self, spread: list[Any], b: Any, v: int, constants: int | None) -> Any:
+    def _sum_groups(self, spread: list[Any], b: Any, v: int) -> Any:
         """Return the int16 sums of a row's groups, by their activations and vector v of weights."""
-        words = ir.VectorType(ir.IntType(16), 2 * self.dot.lanes)
         total = None
         for g, a in spread:
             weights = self.weights(b, g * self.dot.vectors + v)
             product = dots.products_of_bytes(self.builder, a, weights)
             total = product if total is None else self.builder.add(total, product)
-        if constants is not None:
-            centre = self.builder.bitcast(self.weights(b, constants + v), words)
-            total = self.builder.add(total, centre)
         return total
 
-    def _record(self, kind: int, rows: list[Any], b: Any, sums: list[Any]) -> tuple[list[Any], Any]:
+    def _record(self, way: int, rows: list[Any], b: Any, sums: list[Any]) -> tuple[list[Any], Any]:
         """Return the sums with a record's products added, and the address of its weights."""
-        vectors, half = self.dot.vectors, RECORD_GROUPS // 2
-        parts: list[tuple[range, int | None]] = [(range(RECORD_GROUPS), None)]
-        if kind != PLAIN:
-            behind = [vectors * (RECORD_GROUPS + h) if kind == CENTRED else None for h in (0, 1)]
-            parts = [(range(half * h, half * (h + 1)), behind[h]) for h in (0, 1)]
+        vectors, parts = self.dot.vectors, _sums_of(way)
         added = list(sums)
         for i, row in enumerate(rows):
             spread = [(g, self.spread(self.moved(row, 4 * g))) for g in range(RECORD_GROUPS)]
             for at in range(i * vectors, (i + 1) * vectors):
-                for groups, constants in parts:
-                    own = [spread[g] for g in groups]
-                    total = self._sum_groups(own, b, at - i * vectors, constants)
+                for groups in parts:
+                    total = self._sum_groups([spread[g] for g in groups], b, at - i * vectors)
                     added[at] = self.builder.add(added[at], dots.pairs_added(self.builder, total))
                 # NOTE: as if it were another address for every vector, which is known when this one
                 # is done: weights in memory serve as operands at no cost, and LLVM would keep them
@@ -158,18 +156,17 @@ class _Writer:
         """Make the step over one record, by the way of summing that `kinds[k]` says."""
 
         def step(k: Any, rows: list[Any], b: Any, sums: list[Any]) -> tuple[list[Any], Any]:
-            builder, bytes_of_a_row = self.builder, self.dot.vectors * self.bytes
+            builder = self.builder
             kind = builder.load(self.moved(kinds, k))
-            ways = {w: builder.append_basic_block(f"way{w}") for w in (PLAIN, PAIRS, CENTRED)}
+            blocks = {way: builder.append_basic_block(f"way{way}") for way in WAYS}
             join = builder.append_basic_block("join")
-            choice = builder.switch(kind, ways[PAIRS])
-            for way in (PLAIN, CENTRED):
-                choice.add_case(_BYTE(way), ways[way])
+            choice = builder.switch(kind, blocks[PAIRS])
+            for way in WAYS[1:]:
+                choice.add_case(_BYTE(way), blocks[way])
             results = []
-            for way, block in ways.items():
+            for way, block in blocks.items():
                 builder.position_at_end(block)
                 added, after = self._record(way, rows, b, sums)
-                after = self.moved(after, record_bytes(way, bytes_of_a_row))
                 results.append(([*added, after], block))
                 builder.branch(join)
             builder.position_at_end(join)
@@ -177,7 +174,8 @@ class _Writer:
             for values, block in results:
                 for phi, value in zip(merged, values, strict=True):
                     phi.add_incoming(value, block)
-            return merged[:-1], merged[-1]
+            record = RECORD_GROUPS * self.dot.vectors * self.bytes
+            return merged[:-1], self.moved(merged[-1], record)
 
         return step
 

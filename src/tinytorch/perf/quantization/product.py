@@ -58,7 +58,7 @@ class Int8Weight:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all that is kept, the padding of the packed form included."""
+        """Bytes of all that is kept: codes, scales, sums of columns, ways of summing."""
         return self.packed.nbytes
 
 
