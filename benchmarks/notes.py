@@ -126,8 +126,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "peak, without settling its sums at 0.76; its tiles alone, before, at 0.76, with all sums "
         "of 16 codes (wrong, but timed) at 0.83, and then without asking for lines at 0.90. One "
         "sum of 32 codes, centred by constants, in tiles of 1 x 6 and 1 x 8 vectors takes a "
-        "tenth fewer instructions, and is 0 to 7 % slower than two sums of 8. Asking for the next "
-        "rows' codes changes nothing.",
+        "tenth fewer instructions, and is mostly not faster than two sums of 8. Asking for the "
+        "next rows' codes gains nothing.",
     },
     "training": {
         "": "PyTorch has one projection for queries, keys and values, and fused optimizers; ours "

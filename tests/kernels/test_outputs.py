@@ -43,13 +43,12 @@ def ids(rungs: list[tuple[str, str]]) -> list[str]:
 # Fresh arrays ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(1 << 15,), (300, 301), (7, 1 << 15)])
+@pytest.mark.parametrize("shape", [(1 << 17,), (300, 601), (7, 1 << 15)])
 @pytest.mark.parametrize("dtype", ["int8", "float32", "float64"])
-def test_large_arrays_start_on_a_cache_line(shape: tuple[int, ...], dtype: str) -> None:
+def test_large_arrays_start_in_the_middle_of_a_page(shape: tuple[int, ...], dtype: str) -> None:
     kept = [aligned_empty(shape, dtype) for _ in range(4)]
     for array in kept:
-        assert array.ctypes.data % 64 == 0
-        assert array.nbytes < 1 << 16 or array.ctypes.data % 4096 == 2048
+        assert array.ctypes.data % 4096 == 2048
         assert (array.shape, array.dtype) == (shape, np.dtype(dtype))
         assert array.flags.c_contiguous and array.flags.writeable
 

@@ -32,8 +32,9 @@ def choices(params: Params) -> Params:
     A float (an eps, a learning rate, Adam's step) is a quantity that a kernel computes with: no
     kernel is chosen by it, and a call with another one is not a call of another kind.
     """
-    if any(value.__class__ is float for value in params.values()):
-        return {name: v for name, v in params.items() if v.__class__ is not float}
+    for value in params.values():
+        if value.__class__ is float:
+            return {name: v for name, v in params.items() if v.__class__ is not float}
     return params
 
 

@@ -45,7 +45,8 @@ def aligned_empty(
         period, place = _PAGE_BYTES, _PAGE_BYTES // 2
     raw = np.empty(size + period, np.uint8)
     # NOTE: a fifth of the time that NumPy takes to say where an array begins.
-    start = (place - ctypes.addressof(ctypes.c_char.from_buffer(raw))) % period
+    first = ctypes.c_char.from_buffer(raw)  # type: ignore[arg-type]
+    start = (place - ctypes.addressof(first)) % period
     return np.ndarray(sizes, wanted, raw, start)
 
 
