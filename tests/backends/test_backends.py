@@ -36,7 +36,8 @@ def arrays_of(op: str, elements: int, dtype: str = "float32") -> tuple[Array, ..
     side = int(elements**0.5)
     shape = (elements,) if op != "softmax" and "matmul" not in op else (side, side)
     described = ops.get(op)
-    if op == "sparse_linear":  # whose blocks must name columns that are there
+    # The blocks of the one must name columns that are there; the others take three axes.
+    if op in ("sparse_linear", "channel_moments", "batch_norm", "batch_norm_gradient"):
         return described.inputs(described.ladder[-1].shapes, dtype)
     kinds = (np.int64 if i in described.indices else dtype for i in range(described.arity))
     return tuple(np.ones(shape, kind) for kind in kinds)

@@ -28,6 +28,12 @@ IMAGE_KINDS = {
     "square": lambda shapes: shapes[0][2] == shapes[0][3] > 1,
     "tall": lambda shapes: shapes[0][2] > 15 * shapes[0][3] > 0,
 }
+# And of images with their pixels in a row, the images and their channels.
+CHANNEL_KINDS = {
+    "square": lambda shapes: shapes[0][0] == shapes[0][1] > 1,
+    "tall": lambda shapes: shapes[0][0] > 15 * shapes[0][1] > 0,
+}
+CHANNEL_OPS = {"channel_moments", "batch_norm", "batch_norm_gradient"}
 IMAGE_OPS = {name for name in ops.names() if "2d" in name}
 # Their windows and borders, which are the same for all sizes of a suite, don't fit one pixel.
 NEED_PIXELS = {"max_pool2d", "max_pool2d_gradient", "avg_pool2d", "conv2d_input_gradient"}
@@ -55,7 +61,8 @@ def test_an_unknown_op_offers_the_nearest() -> None:
 def test_the_suite_has_every_kind_of_shape(name: str, kind: str) -> None:
     if kind == "one element" and name in NEED_MORE:
         kind = "tiny"
-    is_kind = {**KINDS, **IMAGE_KINDS}[kind] if name in IMAGE_OPS else KINDS[kind]
+    others = IMAGE_KINDS if name in IMAGE_OPS else CHANNEL_KINDS if name in CHANNEL_OPS else {}
+    is_kind = {**KINDS, **others}[kind]
     assert any(is_kind(size.shapes) for size in ops.get(name).sizes), f"{name} lacks {kind}"
 
 

@@ -52,6 +52,7 @@ _OPS = (
     "gelu_gradient",
     "adam",
     "relu",
+    "activation_gradient",
 )
 
 OnStep = Callable[[int, list[float]], object]

@@ -23,7 +23,8 @@ def draw(rng: np.random.Generator, shape: Shape, dtype: np.dtype[Any]) -> Array:
 
 
 def _reference(p: Array, t: Array) -> Array:
-    log_p, log_rest = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
+    with np.errstate(divide="ignore"):
+        log_p, log_rest = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
     return np.asarray(-(t * log_p + (1 - t) * log_rest).sum())
 
 
