@@ -48,6 +48,17 @@ def adam(lr: float, betas: Any, eps: float, weight_decay: float, decoupled: bool
     return p
 
 
+@pytest.mark.parametrize("kind", [SGD, Adam])
+def test_a_gradient_of_another_type_counts_as_one_of_the_parameters(kind: Any) -> None:
+    found = []
+    for dtype in (np.float32, np.float64):
+        p = Tensor(START, requires_grad=True)
+        p.grad = GRADIENTS[0].astype(dtype)
+        kind([p], lr=0.1).step()
+        found.append(p.data)
+    assert np.array_equal(*found)
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"lr": 0.1}, {"lr": 0.1, "momentum": 0.9}, {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.2}],

@@ -117,6 +117,16 @@ def test_what_is_damaged_is_compiled_anew(tmp_path: Path, kind: str, flips: int)
     assert python(USES, tmp_path) == "1 0"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="object files of another form")
+def test_machine_code_that_is_not_what_was_kept_is_not_run(tmp_path: Path) -> None:
+    assert python(USES, tmp_path) == "0 1"
+    (file,) = (f for f in (tmp_path / "numba").rglob("*.nbc") if "loop" in f.name)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"\x7fELF") + 15] ^= 1  # a byte that no loader looks at
+    file.write_bytes(content)
+    assert python(USES, tmp_path) == "0 1"
+
+
 CALLS = """
 import numpy as np
 from tinytorch.kernels.relu.fused import loop

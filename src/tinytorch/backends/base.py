@@ -106,7 +106,7 @@ class ComputeBackend:
         """
         try:
             # NOTE: the key is most of what a dispatch costs; `_key` written out takes half as long.
-            if params:
+            if params or not 2 <= len(arrays) <= 3:
                 function = self._chosen[_key(op, arrays, params)]
             elif len(arrays) == 2:
                 a, b = arrays
@@ -122,7 +122,7 @@ class ComputeBackend:
                     b.strides,
                     b.dtype,
                 ]
-            elif len(arrays) == 3:
+            else:
                 a, b, c = arrays
                 function = self._chosen[
                     op,
@@ -140,8 +140,6 @@ class ComputeBackend:
                     c.strides,
                     c.dtype,
                 ]
-            else:
-                function = self._chosen[_key(op, arrays, params)]
         except (KeyError, AttributeError, TypeError):
             return self._dispatch_new(op, arrays, out, params)
         if out is None and not params:

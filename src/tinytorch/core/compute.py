@@ -264,7 +264,7 @@ def matmul_gradients(a: Array, b: Array, grad: Array, needed: tuple[bool, bool])
 
     Vectors are taken as one row, one column.
     """
-    if a.ndim == 2 == b.ndim:
+    if a.ndim == 2 == b.ndim:  # as below, with nothing to reshape
         for_a = matmul(grad, b.T) if needed[0] else None
         return for_a, matmul(a.T, grad) if needed[1] else None
     wide_a = a[None, :] if a.ndim == 1 else a

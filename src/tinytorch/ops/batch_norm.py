@@ -6,13 +6,13 @@ in PyTorch. In training, mean and variance are this batch's (channel_moments); i
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from tinytorch.errors import ShapeError
 from tinytorch.ops.channel_moments import LADDER, SHAPES, channels
+from tinytorch.ops.elementwise import flops_per_element
 from tinytorch.ops.spec import Array, Op, Shape, Shapes, Size, Tolerance, wide
 
 EPS = 1e-5
@@ -50,10 +50,6 @@ def _output_shape(shapes: Shapes, eps: float = EPS) -> Shape:
     return checked("batch_norm", shapes)
 
 
-def _flops(shapes: Shapes, **params: Any) -> int:
-    return 3 * math.prod(shapes[0])
-
-
 def _bound(
     reference: Array,
     x: Array,
@@ -73,7 +69,7 @@ OP = Op(
     reference=_reference,
     output_shape=_output_shape,
     # Difference, product, sum; the rest is a value a channel.
-    flops=_flops,
+    flops=flops_per_element(3),
     tolerance=Tolerance(
         "the factor errs by 2 eps (a sum, its root, a division, a product), the difference and the "
         "product by half an eps, and the sum by half an eps of the result",

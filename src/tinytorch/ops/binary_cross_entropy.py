@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from tinytorch.ops.dot import equal_shapes, paired_sizes
-from tinytorch.ops.elementwise import ladder_sizes
-from tinytorch.ops.spec import Array, Op, Shape, Shapes, Tolerance
+from tinytorch.ops.elementwise import flops_per_element, ladder_sizes
+from tinytorch.ops.spec import Array, Op, Shape, Tolerance
 
 LOWEST_LOG = -100.0
 
@@ -28,11 +28,6 @@ def _reference(p: Array, t: Array) -> Array:
     return np.asarray(-(t * log_p + (1 - t) * log_rest).sum())
 
 
-def _flops(shapes: Shapes) -> int:
-    # Two logarithms, two limits, -p, 1 - t, two products, the sum of both, its sign, and the sum.
-    return 11 * math.prod(shapes[0])
-
-
 def _bound(reference: Array, p: Array, t: Array) -> Array:
     return np.asarray((6 + 2 * math.sqrt(max(1, p.size))) * reference)
 
@@ -42,7 +37,8 @@ OP = Op(
     signature="(...), (...) -> ()",
     reference=_reference,
     output_shape=equal_shapes,
-    flops=_flops,
+    # Two logarithms, two limits, -p, 1 - t, two products, the sum of both, its sign, and the sum.
+    flops=flops_per_element(11),
     tolerance=Tolerance(
         "a logarithm errs by 4 eps; 1 - t, its product and the sum of both by half an eps each; "
         "the sum of n terms, none of them negative, as dot's, by 2 sqrt(n) eps",

@@ -6,11 +6,11 @@ x (N, C, L): N images of C channels of L pixels. The variance is the mean square
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from tinytorch.errors import ShapeError
+from tinytorch.ops.elementwise import flops_per_element
 from tinytorch.ops.spec import Array, Op, Shape, Shapes, Size, Tolerance
 
 SHAPES: dict[str, Shape] = {
@@ -62,11 +62,6 @@ def _output_shape(shapes: Shapes) -> tuple[Shape, Shape]:
     return shape, shape
 
 
-def _flops(shapes: Shapes, **params: Any) -> int:
-    # The sum; the difference, its square and their sum.
-    return 4 * math.prod(shapes[0])
-
-
 def _bound(reference: tuple[Array, Array], x: Array) -> tuple[Array, Array]:
     terms = root_of_terms(x)
     return (1 + 2 * terms) * over_channels(np.abs(x))[:, 0], (3 + 2 * terms) * reference[1]
@@ -77,7 +72,8 @@ OP = Op(
     signature="(N, C, L) -> (C,), (C,)",
     reference=_reference,
     output_shape=_output_shape,
-    flops=_flops,
+    # The sum; the difference, its square and their sum.
+    flops=flops_per_element(4),
     tolerance=Tolerance(
         "sums err as dot's, the mean by 2 sqrt(N L) eps mean|x|; the variance's terms, about a "
         "mean that was rounded, by 3 eps: the mean's own error enters it squared",

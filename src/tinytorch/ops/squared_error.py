@@ -7,17 +7,12 @@ import math
 import numpy as np
 
 from tinytorch.ops.dot import equal_shapes, paired_sizes
-from tinytorch.ops.elementwise import ladder_sizes
-from tinytorch.ops.spec import Array, Op, Shapes, Tolerance
+from tinytorch.ops.elementwise import flops_per_element, ladder_sizes
+from tinytorch.ops.spec import Array, Op, Tolerance
 
 
 def _reference(x: Array, t: Array) -> Array:
     return np.asarray(((x - t) ** 2).sum())
-
-
-def _flops(shapes: Shapes) -> int:
-    # Difference, square, sum.
-    return 3 * math.prod(shapes[0])
 
 
 def _bound(reference: Array, x: Array, t: Array) -> Array:
@@ -29,7 +24,8 @@ OP = Op(
     signature="(...), (...) -> ()",
     reference=_reference,
     output_shape=equal_shapes,
-    flops=_flops,
+    # Difference, square, sum.
+    flops=flops_per_element(3),
     tolerance=Tolerance(
         "each square errs by 3/2 eps; the sum of n positive terms as dot's, by 2 sqrt(n) eps",
         _bound,

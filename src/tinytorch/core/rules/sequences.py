@@ -127,9 +127,10 @@ class AttentionBackward(Rule):
     def forward(self, q: Array, k: Array, v: Array, hidden: Array | None) -> Array:
         """Keep the probabilities; where no gradient will be asked for, have none."""
         recorded = self.edges.count(None) < len(self.edges)
-        tiled = hidden is not None and not recorded and tiles_pay(q, k, v)
-        if hidden is not None and tiled and not hidden.all(axis=-1).any():
-            return compute.masked_attention(q, k, v, hidden)
+        if hidden is not None and not recorded and tiles_pay(q, k, v):
+            alone = hidden.all(axis=-1)  # what sees nothing is an even mean here, and 0 in tiles
+            if not alone.any():
+                return compute.masked_attention(q, k, v, hidden)
         scale = q.dtype.type(1 / math.sqrt(q.shape[-1]))
         scores = compute.matmul(q, k.swapaxes(-1, -2))
         scores *= scale

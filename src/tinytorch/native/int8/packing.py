@@ -2,16 +2,12 @@
 
 A panel's bytes are its codes: group after group of the depth, in each the columns' groups side by
 side, and at last what is less than a group of each column. So weights of INT8 are a quarter of
-float32's, whatever their size; with a float32 scale and an int32 sum for each column, 768 deep ones
-are 3.94 times smaller, and those of a layer of 64 inputs 3.6 times. A panel that is no whole number
-of columns or of steps is spread out, with zeros where nothing is, whenever a block of rows comes to
-be multiplied by it: that costs what a row or two cost.
+float32's, whatever their size, but for a scale and a sum for each column. A panel that is no whole
+number of columns or of steps is spread out, with zeros where nothing is, whenever a block of rows
+comes to be multiplied by it: that costs what a row or two cost.
 
 For maddubs, which way each record of a panel can be summed (see tile.py) is proved here, from the
-weights of all its columns: one byte for some 500 codes. Before, sums in int16 that could overflow
-had constants beside them in the stream that put the middle of their range at zero; that took as
-many instructions as widening their parts does, half as much memory again where it was needed, and
-made normal weights 3.6 times smaller, those that fill the codes' range evenly 2.6 times.
+weights of all its columns: one byte for some 500 codes.
 
 Shape letters: K, N of the weight; C columns of a panel.
 """
