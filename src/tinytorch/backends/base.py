@@ -23,7 +23,7 @@ def _key(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Any, ...]:
     # thing to np.matrix, and scalars have shapes too.
     # `ComputeBackend.dispatch` writes this out for two and for three arrays without params.
     described = [part for a in arrays for part in (a.__class__, a.shape, a.strides, a.dtype)]
-    return (op, threads.current, *described, *choices(params).items())
+    return (op, threads.current, *described, *(choices(params).items() if params else ()))
 
 
 def choices(params: Params) -> Params:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from tinytorch.core.layers import Layer, as_tensor
 from tinytorch.core.rules.elementwise import SiLUBackward
@@ -14,6 +14,8 @@ __all__ = ["GELU", "ReLU", "SiLU", "Sigmoid", "Softmax", "Tanh"]
 
 class ReLU(Layer):
     """max(x, 0)."""
+
+    epilogue: ClassVar[str] = "relu"  # what `linear` calls it
 
     def forward(self, x: Any) -> Tensor:
         """Apply to each element."""

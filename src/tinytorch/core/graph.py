@@ -160,21 +160,14 @@ def _as_tensor(value: Any) -> Tensor:
 
 def connect(node: Function, tensors: Any) -> bool:
     """Set a new node's edges, and say whether it is to be recorded."""
+    if _recording.get():
+        for tensor in tensors:
+            if tensor.requires_grad:
+                node.edges = [(t._grad_fn or t) if t.requires_grad else None for t in tensors]
+                node.ticket = _ticket()
+                return True
     node.edges = _NO_EDGES
-    if not _recording.get():
-        return False
-    needed = False
-    edges: list[Any] = []
-    for t in tensors:
-        if t.requires_grad:
-            needed = True
-            edges.append(t._grad_fn or t)
-        else:
-            edges.append(None)
-    if needed:
-        node.edges = edges
-        node.ticket = writes.ticket()
-    return needed
+    return False
 
 
 def _result(data: Array, node: Function | None) -> Tensor:
@@ -270,30 +263,21 @@ def _start(root: Tensor, gradient: Any) -> Array:
     return start.astype(root.dtype, copy=False)
 
 
-class _Waiting:
-    """A node whose gradient is being gathered; `owned` where the sum may be written into."""
-
-    __slots__ = ("grad", "node", "owned")
-
-    def __init__(self, node: Function, grad: Array, owned: bool) -> None:
-        self.node, self.grad, self.owned = node, grad, owned
-
-    def add(self, grad: Array, fresh: bool) -> None:
-        if self.owned:
-            np.add(self.grad, grad, out=self.grad)
-        elif fresh and grad.dtype == self.grad.dtype:
-            np.add(self.grad, grad, out=grad)
-            self.grad, self.owned = grad, True
-        else:
-            self.grad, self.owned = np.asarray(self.grad + grad), True
+def _sum(held: Array, owned: bool, grad: Array, fresh: bool) -> Array:
+    """Return the sum of two gradients, in the memory of one that may be written where there is."""
+    if owned:
+        return np.add(held, grad, out=held)
+    if fresh and grad.dtype == held.dtype:
+        return np.add(held, grad, out=grad)
+    return np.asarray(held + grad)
 
 
 def _run(first: Function, gradient: Array, retain: bool) -> None:
-    waiting = {first.ticket: _Waiting(first, gradient, False)}
+    # By ticket: the node, its gradient so far, and whether that may be written into.
+    waiting: dict[int, tuple[Any, Array, bool]] = {first.ticket: (first, gradient, False)}
     numbers = [-first.ticket]
     while numbers:
-        entry = waiting.pop(-heapq.heappop(numbers))
-        node = entry.node
+        node, gradient, _ = waiting.pop(-heapq.heappop(numbers))
         edges = node.edges
         if edges is None:
             raise GraphError(
@@ -302,22 +286,24 @@ def _run(first: Function, gradient: Array, retain: bool) -> None:
             )
         if writes.latest > node.ticket:
             writes.check(node)
-        results = node.backward(entry.grad)
-        del entry
-        if results.__class__ is not tuple:
-            results = (results,)
-        for edge, grad in zip(edges, results, strict=False):
+        results = node.backward(gradient)
+        del gradient
+        fresh = node.fresh
+        for edge, grad in zip(
+            edges, results if results.__class__ is tuple else (results,), strict=False
+        ):
             if edge is None or grad is None:
                 continue
             if grad.__class__ is not np.ndarray:
                 grad = np.asarray(getattr(grad, "_data", grad))
             number = edge.ticket
             if number == 0:
-                _accumulate(edge, grad, node.fresh)
+                _accumulate(edge, grad, fresh)
             elif number in waiting:
-                waiting[number].add(grad, node.fresh)
+                _, held, owned = waiting[number]
+                waiting[number] = edge, _sum(held, owned, grad, fresh), True
             else:
-                waiting[number] = _Waiting(edge, grad, node.fresh)
+                waiting[number] = edge, grad, fresh
                 heapq.heappush(numbers, -number)
         if not retain:
             node.edges, node.saved = None, ()

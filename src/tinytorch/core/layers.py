@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -46,26 +47,31 @@ class Linear(Layer):
         self.weight = Tensor(drawn, requires_grad=True)
         self.bias = Tensor(np.zeros(out_features), requires_grad=True) if bias else None
 
-    def forward(self, x: Any) -> Tensor:
-        """Return (..., out_features) for x (..., in_features)."""
+    def forward(self, x: Any, activation: str = "none") -> Tensor:
+        """Return (..., out_features) for x (..., in_features); `activation` may be "relu"."""
         x = as_tensor(x)
         if x._data.ndim == 0 or x._data.shape[-1] != self.weight._data.shape[0]:
             raise ShapeError(
                 f"{self!r} takes inputs with {self.weight.shape[0]} features in the last axis, got "
                 f"{x.shape[-1] if x.ndim else 'none'}: shape {x.shape}"
             )
-        return linear(x, self.weight, self.bias)
+        return linear(x, self.weight, self.bias, activation)
 
     def __repr__(self) -> str:
         sizes = f"in_features={self.in_features}, out_features={self.out_features}"
         return f"Linear({sizes}, bias={self.bias is not None})"
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return x @ weight + bias, for weight (in, out)."""
-    if bias is None:
-        return binary(MatmulBackward, x, weight)
-    return graph.apply(LinearBackward, x, weight, bias)
+def linear(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none"
+) -> Tensor:
+    """Return x @ weight + bias, for weight (in, out); with `activation` "relu", what is above 0."""
+    if activation not in ("none", "relu"):
+        raise InvalidValue(f"linear's activation must be 'none' or 'relu', got {activation!r}")
+    if bias is not None:
+        return graph.apply(LinearBackward, x, weight, bias, activation=activation)
+    product = binary(MatmulBackward, x, weight)
+    return product if activation == "none" else product.relu()
 
 
 class Dropout(Layer):
@@ -93,6 +99,15 @@ class Dropout(Layer):
         return f"Dropout(p={self.p})"
 
 
+def _epilogue(layer: Any) -> str:
+    """Return the activation that a layer is, as linear's own; "none" for any other.
+
+    Not for a subclass, nor for a layer whose forward somebody watches: those are called.
+    """
+    watched = "forward" in getattr(layer, "__dict__", ())
+    return "none" if watched else vars(type(layer)).get("epilogue", "none")
+
+
 class Sequential(Layer):
     """Layers (or any functions of a Tensor), one after the other; also given as one list."""
 
@@ -105,9 +120,18 @@ class Sequential(Layer):
         self.layers = list(given)
 
     def forward(self, x: Any) -> Any:
-        """Pass x through every layer."""
-        for layer in self.layers:
-            x = layer(x) if callable(layer) else layer.forward(x)
+        """Pass x through every layer; a Linear takes a ReLU that follows it into its product."""
+        taken = False
+        for layer, after in itertools.zip_longest(self.layers, self.layers[1:]):
+            if taken:
+                taken = False
+                continue
+            if layer.__class__ is Linear and after is not None and "forward" not in vars(layer):
+                activation = _epilogue(after)
+                taken = activation != "none"
+                x = layer.forward(x, activation)
+            else:
+                x = layer(x) if callable(layer) else layer.forward(x)
         return x
 
     def append(self, layer: Any) -> Sequential:

@@ -10,19 +10,22 @@ from tinytorch.ops.spec import Array
 
 
 class LinearBackward(Rule):
-    """x @ w + b."""
+    """x @ w + b, or max(x @ w + b, 0)."""
 
     __slots__ = ()
     fresh = True
 
-    def forward(self, x: Array, w: Array, b: Array) -> Array:
-        """Compute on the backend, as one op."""
-        self.saved = x, w
-        return compute.linear(x, w, b)
+    def forward(self, x: Array, w: Array, b: Array, activation: str = "none") -> Array:
+        """Compute on the backend, as one op; relu's slope needs no more than its result."""
+        y = compute.linear(x, w, b, activation)
+        self.saved = x, w, None if activation == "none" else y
+        return y
 
     def backward(self, grad: Array) -> Any:
         """Two products; the bias's gradient is the sum over all rows."""
-        x, w = self.saved
+        x, w, y = self.saved
+        if y is not None:
+            grad = compute.activation_gradient("relu", y, grad)
         for_x, for_w, for_b = self.edges
         dx, dw = compute.matmul_gradients(x, w, grad, (for_x is not None, for_w is not None))
         return dx, dw, None if for_b is None else compute.column_sums(grad)
