@@ -21,21 +21,18 @@ def _key(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Any, ...]:
     """Return what the choice of a kernel depends on."""
     # NOTE: the class is part of it, because a choice holds for plain ndarrays: `*` means another
     # thing to np.matrix, and scalars have shapes too.
-    # `ComputeBackend.dispatch` writes this out for two and for three arrays without params.
+    # `ComputeBackend.dispatch` writes this out for up to three arrays.
     described = [part for a in arrays for part in (a.__class__, a.shape, a.strides, a.dtype)]
-    return (op, threads.current, *described, *(choices(params).items() if params else ()))
+    return (op, choices(params), threads.current, *described)
 
 
-def choices(params: Params) -> Params:
+def choices(params: Params) -> tuple[tuple[str, Any], ...]:
     """Return the params that a choice of kernel may depend on: all but floats.
 
     A float (an eps, a learning rate, Adam's step) is a quantity that a kernel computes with: no
     kernel is chosen by it, and a call with another one is not a call of another kind.
     """
-    for value in params.values():
-        if value.__class__ is float:
-            return {name: v for name, v in params.items() if v.__class__ is not float}
-    return params
+    return tuple([item for item in params.items() if item[1].__class__ is not float])
 
 
 def _checked(op: str, arrays: tuple[Any, ...], params: Params) -> tuple[Array, ...]:
@@ -106,12 +103,12 @@ class ComputeBackend:
         """
         try:
             # NOTE: the key is most of what a dispatch costs; `_key` written out takes half as long.
-            if params or not 2 <= len(arrays) <= 3:
-                function = self._chosen[_key(op, arrays, params)]
-            elif len(arrays) == 2:
+            told = choices(params) if params else ()
+            if len(arrays) == 2:
                 a, b = arrays
                 function = self._chosen[
                     op,
+                    told,
                     threads.current,
                     a.__class__,
                     a.shape,
@@ -122,10 +119,11 @@ class ComputeBackend:
                     b.strides,
                     b.dtype,
                 ]
-            else:
+            elif len(arrays) == 3:
                 a, b, c = arrays
                 function = self._chosen[
                     op,
+                    told,
                     threads.current,
                     a.__class__,
                     a.shape,
@@ -140,6 +138,13 @@ class ComputeBackend:
                     c.strides,
                     c.dtype,
                 ]
+            elif len(arrays) == 1:
+                (a,) = arrays
+                function = self._chosen[
+                    op, told, threads.current, a.__class__, a.shape, a.strides, a.dtype
+                ]
+            else:
+                function = self._chosen[_key(op, arrays, params)]
         except (KeyError, AttributeError, TypeError):
             return self._dispatch_new(op, arrays, out, params)
         if out is None and not params:

@@ -96,7 +96,7 @@ def key_for(op: str, arrays: tuple[Array, ...], params: Params) -> Key:
         dtype="+".join(dict.fromkeys(array.dtype.name for array in arrays)),
         layout="".join(layout_of(array) for array in arrays),
         bucket=" ".join(bucket_of(array.shape) for array in arrays),
-        params=described.params_text(choices({**described.variants[0], **params})),
+        params=described.params_text(dict(choices({**described.variants[0], **params}))),
         sources=_sources(op),
     )
 

@@ -66,12 +66,15 @@ def linear(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none"
 ) -> Tensor:
     """Return x @ weight + bias, for weight (in, out); with `activation` "relu", what is above 0."""
-    if activation not in ("none", "relu"):
+    if activation == "none":
+        if bias is None:
+            return binary(MatmulBackward, x, weight)
+        return graph.apply(LinearBackward, x, weight, bias)
+    if activation != "relu":
         raise InvalidValue(f"linear's activation must be 'none' or 'relu', got {activation!r}")
-    if bias is not None:
-        return graph.apply(LinearBackward, x, weight, bias, activation=activation)
-    product = binary(MatmulBackward, x, weight)
-    return product if activation == "none" else product.relu()
+    if bias is None:
+        return binary(MatmulBackward, x, weight).relu()
+    return graph.apply(LinearBackward, x, weight, bias, activation=activation)
 
 
 class Dropout(Layer):

@@ -27,8 +27,8 @@ class LinearBackward(Rule):
         if y is not None:
             grad = compute.activation_gradient("relu", y, grad)
         for_x, for_w, for_b = self.edges
-        dx, dw = compute.matmul_gradients(x, w, grad, (for_x is not None, for_w is not None))
-        return dx, dw, None if for_b is None else compute.column_sums(grad)
+        needed = for_x is not None, for_w is not None, for_b is not None
+        return compute.linear_gradients(x, w, grad, needed)
 
 
 class DropoutBackward(Rule):
