@@ -92,6 +92,11 @@ def log_softmax(x: Array) -> Array:
     return get_backend().dispatch("log_softmax", x)
 
 
+def log_softmax_gradient(y: Array, grad: Array) -> Array:
+    """Return the gradient of log_softmax's input over the last axis, from its output."""
+    return get_backend().dispatch("log_softmax_gradient", y, grad)
+
+
 def _floating(x: Array) -> Array:
     """Return what a function of real numbers takes: integers become float64, as in NumPy."""
     return x if x.dtype.kind == "f" else x.astype(np.float64)
@@ -220,10 +225,17 @@ def adam(p: Array, grad: Array, m: Array, v: Array, step: AdamStep) -> None:
     )
 
 
-def attention(q: Array, k: Array, v: Array, causal: bool = True) -> Any:
-    """Return attention, and what its gradient needs besides: log(sum(exp(scores)))."""
+def attention(q: Array, k: Array, v: Array, causal: bool = True, keep: Array | None = None) -> Any:
+    """Return attention, and what its gradient needs besides: log(sum(exp(scores))).
+
+    `keep`, booleans, says what each query sees, and broadcasts; one that sees nothing gives 0.
+    """
     out = (_like(q), np.empty(q.shape[:-1], q.dtype)) if q.shape == v.shape else None
-    return get_backend().dispatch("attention_and_logs", q, k, v, out=out, causal=causal)
+    backend = get_backend()
+    if keep is None:
+        return backend.dispatch("attention_and_logs", q, k, v, out=out, causal=causal)
+    mask = keep.view(np.int8)
+    return backend.dispatch("masked_attention_and_logs", q, k, v, mask, out=out, causal=causal)
 
 
 def attention_gradient(
@@ -234,17 +246,16 @@ def attention_gradient(
     grad: Array,
     out: Any = None,
     causal: bool = True,
+    keep: Array | None = None,
 ) -> Any:
     """Return attention's gradients for q, k and v, from its output and logarithms."""
     out = out or (_like(q), _like(k), _like(v))
     arrays = q, k, v, *kept, grad
-    return get_backend().dispatch("attention_gradient", *arrays, out=out, causal=causal)
-
-
-def masked_attention(q: Array, k: Array, v: Array, hidden: Array) -> Array:
-    """Return attention of which `hidden` says what no query sees; one that sees nothing gives 0."""
-    keep = np.logical_not(hidden).view(np.int8)
-    return get_backend().dispatch("masked_attention", q, k, v, keep)
+    backend = get_backend()
+    if keep is None:
+        return backend.dispatch("attention_gradient", *arrays, out=out, causal=causal)
+    mask = keep.view(np.int8)
+    return backend.dispatch("masked_attention_gradient", *arrays, mask, out=out, causal=causal)
 
 
 def _like(x: Array) -> Array:
