@@ -160,19 +160,9 @@ def layer_norm_gradient(x: Array, gain: Array, grad: Array, eps: float) -> Any:
 
 
 def add_rows(table: Array, numbers: Array, rows: Array) -> None:
-    """Add each row to the table's row of its number; rows of one number in their order.
-
-    np.add.at does that one element at a time: 4.8 ms for 1,024 rows of 256, and this 1.2 ms.
-    """
-    order = numbers.argsort(kind="stable")
-    placed = numbers[order]
-    first = np.ones(len(placed), bool)
-    np.not_equal(placed[1:], placed[:-1], out=first[1:])
-    if first.all():
-        table[numbers] += rows
-    else:
-        starts = first.nonzero()[0]
-        table[placed[starts]] += np.add.reduceat(rows[order], starts, axis=0)
+    """Add each row, in their order, to the table's row of its number, in place."""
+    same = rows.astype(table.dtype, copy=False)
+    get_backend().dispatch("add_rows", table, same, numbers, out=table)
 
 
 # Elements of a step that are computed at once: they stay in the second cache from pass to pass.
