@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinytorch.backends import get_backend
+from tinytorch.ops.elementary import FUNCTIONS
 from tinytorch.ops.spec import Array, Shape
 
 
@@ -100,6 +101,24 @@ def log_softmax_gradient(y: Array, grad: Array) -> Array:
 def _floating(x: Array) -> Array:
     """Return what a function of real numbers takes: integers become float64, as in NumPy."""
     return x if x.dtype.kind == "f" else x.astype(np.float64)
+
+
+# Elements that NumPy is done with before a backend has chosen who computes them.
+_FEW = 1 << 11
+
+
+def elementary(kind: str, x: Array) -> Array:
+    """Return "exp", "log", "sin" or "cos" of x."""
+    if x.size < _FEW:
+        return FUNCTIONS[kind](x)
+    return get_backend().dispatch("elementary", _floating(x), kind=kind)
+
+
+def where(condition: Array, a: Array, b: Array) -> Array:
+    """Return a where a condition, of booleans, holds, else b; all three broadcast."""
+    if condition.size < _FEW:
+        return np.where(condition, a, b)
+    return get_backend().dispatch("where", a, b, condition.view(np.int8))
 
 
 def sigmoid(x: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinytorch.core.compute import add_rows, unbroadcast
+from tinytorch.core.compute import add_rows, unbroadcast, where
 from tinytorch.core.graph import Rule
 from tinytorch.ops.spec import Array, Shape
 
@@ -158,15 +158,16 @@ class WhereBackward(Rule):
     def forward(self, a: Array, b: Array, condition: Array) -> Array:
         """Copy."""
         self.saved = condition, a.shape, b.shape
-        return np.where(condition, a, b)
+        return where(condition, a, b)
 
     def backward(self, grad: Array) -> Any:
         """The gradient goes where the element came from."""
         condition, a, b = self.saved
-        zero = grad.dtype.type(0)
+        for_a, for_b = self.edges
+        zero = np.zeros((), grad.dtype)
         return (
-            unbroadcast(np.where(condition, grad, zero), a),
-            unbroadcast(np.where(condition, zero, grad), b),
+            None if for_a is None else unbroadcast(where(condition, grad, zero), a),
+            None if for_b is None else unbroadcast(where(condition, zero, grad), b),
         )
 
 
@@ -179,9 +180,9 @@ class MaskedFillBackward(Rule):
     def forward(self, x: Array, mask: Array, value: float) -> Array:
         """Copy."""
         self.saved = mask, x.shape
-        return np.where(mask, x.dtype.type(value), x)
+        return where(mask, np.array(value, x.dtype), x)
 
     def backward(self, grad: Array) -> Any:
         """The gradient, where the mask does not hold."""
         mask, shape = self.saved
-        return unbroadcast(np.where(mask, grad.dtype.type(0), grad), shape)
+        return unbroadcast(where(mask, np.zeros((), grad.dtype), grad), shape)
