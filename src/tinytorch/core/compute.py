@@ -184,23 +184,29 @@ def add_rows(table: Array, numbers: Array, rows: Array) -> None:
     get_backend().dispatch("add_rows", table, same, numbers, out=table)
 
 
-# Elements of a step that are computed at once: they stay in the second cache from pass to pass.
-_CHUNK = 1 << 15
+# Elements of a parameter whose step NumPy's few calls take before a backend would have.
+_SMALL_STEP = 1 << 18
 
 
-def sgd(p: Array, grad: Array, lr: float) -> None:
-    """Take a step of gradient descent: p -= lr * grad, in place."""
-    rate = p.dtype.type(lr)
-    if p.size <= _CHUNK or not (p.flags.c_contiguous and grad.flags.c_contiguous):
-        p -= grad * rate
+def sgd(p: Array, grad: Array, velocity: Array | None, settings: dict[str, float]) -> None:
+    """Take a step of gradient descent: p, and a velocity where there is one, change in place.
+
+    `settings` are "lr" and "weight_decay", and with a velocity "momentum".
+    """
+    if p.size > _SMALL_STEP and p.dtype == grad.dtype and p.dtype.char in "fd":
+        backend = get_backend()
+        if velocity is None:
+            backend.dispatch("sgd", p, grad, out=p, **settings)
+        else:
+            backend.dispatch("momentum", p, grad, velocity, out=(p, velocity), **settings)
         return
-    flat, slope = p.reshape(-1), grad.reshape(-1)
-    room = np.empty(_CHUNK, p.dtype)
-    for first in range(0, p.size, _CHUNK):
-        part = flat[first : first + _CHUNK]
-        moves = room[: part.size]
-        np.multiply(slope[first : first + _CHUNK], rate, out=moves)
-        np.subtract(part, moves, out=part)
+    if settings["weight_decay"]:
+        grad = grad + p * p.dtype.type(settings["weight_decay"])
+    if velocity is not None:
+        velocity *= p.dtype.type(settings["momentum"])
+        velocity += grad
+        grad = velocity
+    p -= grad * p.dtype.type(settings["lr"])
 
 
 class AdamStep(NamedTuple):
