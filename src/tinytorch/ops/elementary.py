@@ -18,7 +18,8 @@ FUNCTIONS = {"exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos}
 
 
 def _reference(x: Array, kind: str = "exp") -> Array:
-    return np.asarray(FUNCTIONS[kind](x))
+    with np.errstate(all="ignore"):
+        return np.asarray(FUNCTIONS[kind](x))
 
 
 def _output_shape(shapes: Shapes, kind: str = "exp") -> Shape:

@@ -8,12 +8,9 @@ head.
 """
 
 from tinytorch.kernels.attending import attend_gradient
-from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
 
 
 @kernel("attention_gradient", above="unfused", reuses_out=True)
 def tiled(q, k, v, attended, logs, dout, out=None, causal=False, scale=None):
-    arrays = (q, k, v, attended, logs, dout)
-    outputs = destinations("attention_gradient", arrays, out, causal=causal, scale=scale)
-    return attend_gradient(*arrays, outputs, causal=causal, scale=scale)
+    return attend_gradient(q, k, v, attended, logs, dout, out, causal=causal, scale=scale)

@@ -6,14 +6,10 @@ Tq x Tk some ten times. Nothing is skipped for the mask.
 """
 
 from tinytorch.kernels.attending import attend_gradient
-from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
 
 
 @kernel("masked_attention_gradient", above="unfused", reuses_out=True)
 def tiled(q, k, v, attended, logs, dout, mask, out=None, causal=False, scale=None):
-    arrays = (q, k, v, attended, logs, dout)
-    outputs = destinations(
-        "masked_attention_gradient", (*arrays, mask), out, causal=causal, scale=scale
-    )
-    return attend_gradient(*arrays, outputs, causal=causal, mask=mask, scale=scale)
+    arrays, how = (q, k, v, attended, logs, dout), {"causal": causal, "scale": scale}
+    return attend_gradient(*arrays, out, mask=mask, **how)
