@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tinytorch import SGD, Adam, AdamW, Linear, Tensor
+from tinytorch.backends.recording import recording
 from tinytorch.errors import InvalidValue, ShapeError
 
 START = np.random.default_rng(0).standard_normal((3, 4))
@@ -202,3 +203,25 @@ def test_a_state_goes_on_as_if_nothing_had_been(kind: Any) -> None:
     broken["moments"] = {**broken["moments"], "m.7": np.ones(3)}
     with pytest.raises(InvalidValue, match=r"m\.7"):
         third.load_state_dict(broken)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_a_large_parameter_steps_as_its_formula(momentum: float, weight_decay: float) -> None:
+    """Beyond what NumPy does at once, a step is an op on the backend: the same step."""
+    rng = np.random.default_rng(0)
+    start, slope = rng.standard_normal((2, 300, 1000)).astype(np.float32)
+    drawn, p = start.copy(), Tensor(start, requires_grad=True)
+    optimizer = SGD([p], lr=0.3, momentum=momentum, weight_decay=weight_decay)
+    w, v = start.astype(np.float64), np.zeros(start.shape)
+    with recording() as recorder:
+        for _ in range(3):
+            p.grad = slope
+            optimizer.step()
+            v = momentum * v + slope + weight_decay * w
+            w = w - 0.3 * v
+    assert {call.op for call in recorder.calls} == {"momentum" if momentum else "sgd"}
+    np.testing.assert_allclose(p.data, w, rtol=1e-5, atol=1e-6)
+    if momentum:
+        np.testing.assert_allclose(optimizer.get_momentum_state()[0], v, rtol=1e-5, atol=1e-6)
+    assert (start == drawn).all()

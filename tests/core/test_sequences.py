@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,17 @@ from tinytorch import (
     TransformerBlock,
     create_causal_mask,
     create_sinusoidal_embeddings,
-    no_grad,
     scaled_dot_product_attention,
     use_backend,
 )
 from tinytorch.core import graph, transformer
 from tinytorch.core.gradcheck import gradcheck
-from tinytorch.core.rules.sequences import EmbeddingBackward, LayerNormBackward
+from tinytorch.core.rules.sequences import (
+    AttentionBackward,
+    EmbeddingBackward,
+    LayerNormBackward,
+    TiledAttentionBackward,
+)
 from tinytorch.errors import InvalidValue, ShapeError
 
 RNG = np.random.default_rng(0)
@@ -190,10 +195,8 @@ def test_gradients_of_heads(masked: bool) -> None:
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])
 def test_many_scores_are_tiled(backend: str) -> None:
-    """Without a mask, tiles take the place of the scores; under one, where nothing is recorded."""
-    layer, x = MultiHeadAttention(16, 2), Tensor(RNG.standard_normal((2, 100, 16)))
-    keep = RNG.random((2, 100, 100)) < 0.7
-    keep[..., 0] = True
+    """Tiles take the place of the scores, without a mask and under one that hides nothing."""
+    layer = MultiHeadAttention(16, 2)
     shape = (2, 2, 100, 8)
     drawn = [RNG.standard_normal(shape).astype(np.float32) for _ in range(4)]
     q, k, v = (Tensor(a, requires_grad=True) for a in drawn[:3])
@@ -203,18 +206,69 @@ def test_many_scores_are_tiled(backend: str) -> None:
         (tiled * drawn[3]).sum().backward()
         found = [t.grad for t in (q, k, v)]
         q.grad = k.grad = v.grad = None
-        whole = layer.attend(q, k, v, np.ones((100, 100)))
-        assert type(whole._grad_fn).__name__ == "AttentionBackward"
+        whole = graph.apply(AttentionBackward, q, k, v, keep=None)
         (whole * drawn[3]).sum().backward()
         np.testing.assert_allclose(tiled.data, whole.data, rtol=1e-4, atol=1e-5)
         for a, b in zip(found, (q.grad, k.grad, v.grad), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-        recorded = layer(x, keep)
-        with no_grad():
-            np.testing.assert_allclose(layer(x, keep).data, recorded.data, rtol=1e-4, atol=1e-5)
-            keep[0, 5] = False  # a query that sees nothing: even weights, as in training
-            apart = layer(x, keep)
-        np.testing.assert_allclose(apart.data, layer(x, keep).data, rtol=1e-4, atol=1e-5)
+        masked = layer.attend(q, k, v, np.ones((100, 100)))
+        assert type(masked._grad_fn).__name__ == "TiledAttentionBackward"
+        np.testing.assert_allclose(masked.data, tiled.data, rtol=1e-4, atol=1e-5)
+
+
+MASKS = {"one": (70, 290), "batch": (2, 1, 70, 290), "padding": (2, 1, 1, 290), "row": (290,)}
+
+
+@pytest.mark.parametrize("blind", [False, True])
+@pytest.mark.parametrize("form", MASKS)
+def test_masked_tiles_learn_as_all_scores_do(form: str, blind: bool) -> None:
+    """A mask of any form that broadcasts; a query that sees nothing takes an even mean."""
+    mask = (RNG.random(MASKS[form]) < 0.3).astype(np.float32)
+    mask[..., 0] = 1
+    if blind:
+        mask[(0,) * (mask.ndim - 1)] = 0
+    q, k, v = (double(2, 3, n, 8) for n in (70, 290, 290))
+    slope = RNG.standard_normal(q.shape)
+    layer, found = MultiHeadAttention(24, 3), []
+    for dtype in (np.float64, np.float32):
+        given = [Tensor(t.data, requires_grad=True, dtype=dtype) for t in (q, k, v)]
+        result = layer.attend(*given, mask)
+        assert type(result._grad_fn).__name__ == "TiledAttentionBackward"
+        result.backward(slope)
+        found.append([result.data, *(t.grad for t in given)])
+    whole = graph.apply(AttentionBackward, q, k, v, keep=mask != 0)
+    whole.backward(slope)
+    for exact, near, reference in zip(*found, (whole.data, q.grad, k.grad, v.grad), strict=True):
+        np.testing.assert_allclose(exact, reference, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(near, reference, rtol=1e-3, atol=2e-5)
+
+
+def test_masked_tiles_by_finite_differences() -> None:
+    keep = RNG.random((2, 1, 5, 4)) < 0.5
+    keep[1, 0, 2] = False
+    assert not keep.any(axis=-1).all()
+    assert gradcheck(
+        lambda q, k, v: graph.apply(TiledAttentionBackward, q, k, v, causal=False, keep=keep),
+        *(double(2, 2, n, 3) for n in (5, 4, 4)),
+    )
+
+
+def test_memory_under_a_mask_grows_with_the_length() -> None:
+    """Training keeps no scores: what it allocates for 4 times the length is 4 times as much."""
+    layer = MultiHeadAttention(32, 4)
+    peaks = []
+    for length in (512, 2048):
+        q, k, v = (
+            Tensor(RNG.standard_normal((1, 4, length, 8)), requires_grad=True) for _ in "qkv"
+        )
+        padding = np.arange(length) < length - 7
+        for _ in range(2):  # the first one compiles, and makes the threads' room
+            tracemalloc.start()
+            layer.attend(q, k, v, padding).sum().backward()
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+    assert peaks[3] < 5 * peaks[1], peaks
+    assert peaks[3] < 4 * 2048 * 2048, "less than the scores of one head"
 
 
 @pytest.mark.parametrize("backend", ["numpy", "auto"])

@@ -51,6 +51,7 @@ _OPS = (
     "gelu",
     "gelu_gradient",
     "adam",
+    "add_rows",
     "relu",
     "activation_gradient",
 )

@@ -35,16 +35,16 @@ def create_causal_mask(seq_len: int) -> Tensor:
     return CausalMask(np.tril(np.ones((1, seq_len, seq_len), np.float32)))
 
 
-def _hidden(mask: Any, scores: tuple[int, ...]) -> Array:
-    """Return where a mask (1 keep, 0 hide) hides; raises ShapeError unless it broadcasts."""
-    held = np.asarray(getattr(mask, "_data", mask))
+def _kept(mask: Any, scores: tuple[int, ...]) -> Array:
+    """Return where a mask (1 keep, 0 hide) keeps; raises ShapeError unless it broadcasts."""
+    held = np.atleast_1d(getattr(mask, "_data", mask))
     try:
         fits = np.broadcast_shapes(held.shape, scores) == scores
     except ValueError:
         fits = False
     if not fits:
         raise ShapeError(f"a mask of shape {held.shape} does not fit scores of shape {scores}")
-    return np.asarray(held == 0)
+    return np.asarray(held != 0)
 
 
 def scaled_dot_product_attention(Q: Any, K: Any, V: Any, mask: Any = None) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ def scaled_dot_product_attention(Q: Any, K: Any, V: Any, mask: Any = None) -> tu
         raise ShapeError(f"attention takes a V for each K, got {v.shape[-2]} and {k.shape[-2]}")
     scores = (q @ k.transpose()) * (1 / math.sqrt(q.shape[-1]))
     if mask is not None:
-        scores = scores.masked_fill(_hidden(mask, scores.shape), -1e9)
+        scores = scores.masked_fill(~_kept(mask, scores.shape), -1e9)
     weights = scores.softmax()
     return weights @ v, weights
 
@@ -98,15 +98,14 @@ class MultiHeadAttention(Layer):
         """Return each head's attention, (B, heads, T, head_dim)."""
         if isinstance(mask, CausalMask) and mask.shape[-1] == q.shape[-2] == k.shape[-2]:
             return graph.apply(TiledAttentionBackward, q, k, v, causal=True)
-        if mask is None and tiles_pay(q._data, k._data, v._data):
-            return graph.apply(TiledAttentionBackward, q, k, v, causal=False)
-        scores = (*q.shape[:-1], k.shape[-2])
-        hidden = None
+        keep = None
         if mask is not None:
             held = np.asarray(getattr(mask, "_data", mask))
             # A mask (B, T, S) is one for all heads.
-            hidden = _hidden(held[:, None] if held.ndim == 3 else held, scores)
-        return graph.apply(AttentionBackward, q, k, v, hidden=hidden)
+            keep = _kept(held[:, None] if held.ndim == 3 else held, (*q.shape[:-1], k.shape[-2]))
+        if tiles_pay(q._data, k._data, v._data):
+            return graph.apply(TiledAttentionBackward, q, k, v, causal=False, keep=keep)
+        return graph.apply(AttentionBackward, q, k, v, keep=keep)
 
     def forward(self, x: Any, mask: Any = None, memory: LayerMemory | None = None) -> Tensor:
         """Return (B, T, embed_dim) for x of that shape.

@@ -182,13 +182,11 @@ class SGD(Optimizer):
         return self.momentum > 0
 
     def _update(self, p: Array, grad: Array, kept: list[Any]) -> None:
-        if self.weight_decay:
-            grad = grad + p * p.dtype.type(self.weight_decay)
-        for velocity in kept:  # one, or none
-            velocity *= p.dtype.type(self.momentum)
-            velocity += grad
-            grad = velocity
-        compute.sgd(p, grad, self.lr)
+        settings = {"lr": float(self.lr), "weight_decay": self.weight_decay}
+        if kept:
+            compute.sgd(p, grad, kept[0], settings | {"momentum": self.momentum})
+        else:
+            compute.sgd(p, grad, None, settings)
 
     def has_momentum(self) -> bool:
         """Say whether a velocity is kept for each parameter."""

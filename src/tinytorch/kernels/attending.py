@@ -31,7 +31,8 @@ def _as_booleans(mask: Array, batch: tuple[int, ...], Tq: int, Tk: int) -> Array
     if mask.dtype.kind not in "biuf":
         raise InvalidValue(f"attention's mask must hold booleans or numbers, got {mask.dtype}")
     checked_mask("attention", mask.shape, batch, Tq, Tk)
-    mask = mask if mask.dtype == np.bool_ else mask != 0
+    if mask.dtype.itemsize > 1:  # a byte that is not 0 keeps, whatever it stands for
+        mask = mask != 0
     return mask if mask.ndim > 1 else np.broadcast_to(mask, (Tq, Tk))
 
 
@@ -98,6 +99,26 @@ def attend(
     else:
         native.attention(q, k, v, result, options)
     return result
+
+
+def attend_with_logs(
+    q: Array,
+    k: Array,
+    v: Array,
+    outputs: tuple[Array, ...],
+    *,
+    causal: bool = False,
+    mask: Array | None = None,
+    scale: float | None = None,
+) -> tuple[Array, ...]:
+    """Write `attend`'s output and its logsumexp, both of any strides, into two arrays that fit."""
+    result, logs = outputs
+    ready = logs.flags.c_contiguous and not any(np.may_share_memory(logs, a) for a in (q, k, v))
+    own = logs if ready else np.empty(logs.shape, logs.dtype)
+    attend(q, k, v, result, causal=causal, mask=mask, scale=scale, logsumexp=own)
+    if own is not logs:
+        logs[...] = own
+    return outputs
 
 
 def attend_ragged(
@@ -178,7 +199,7 @@ def attend_gradient(
     """Return (dq, dk, dv) for the gradient `dout` of what `attend` returned, `attended`.
 
     `logs` are what it wrote to `logsumexp`; the rest must be what it was given. Batch axes must be
-    alike. Arrays in `out` share memory with nothing. Errors as `attend`.
+    alike. Errors as `attend`.
     """
     arrays = (q, k, v, attended, logs, dout)
     _checked_types(arrays)
@@ -189,6 +210,11 @@ def attend_gradient(
     if not attended.size:
         for output in outputs:
             output[...] = 0
+        return outputs
+    if out is not None and any(np.may_share_memory(o, a) for o in out for a in arrays):
+        results = attend_gradient(*arrays, causal=causal, mask=mask, scale=scale)
+        for output, result in zip(outputs, results, strict=True):
+            output[...] = result
         return outputs
     native.gradient(
         (q, k, v, attended, dout),

@@ -14,7 +14,7 @@ import numpy as np
 from tinytorch import ops
 from tinytorch.errors import InvalidValue, ShapeError
 from tinytorch.native import aligned
-from tinytorch.ops.spec import Array, Shape
+from tinytorch.ops.spec import Array, Shape, Shapes
 from tinytorch.ops.verify import expected_dtype
 
 
@@ -29,27 +29,31 @@ def destination(op: str, arrays: tuple[Array, ...], out: Array | None, **params:
     Raises ShapeError or InvalidValue with both sides named when `out` does not fit.
     """
     shapes, dtypes = tuple([a.shape for a in arrays]), tuple([a.dtype for a in arrays])
-    return fitting(op, *_described(op, shapes, dtypes, **params), out)
+    (shape,), dtype = _remembered(op, shapes, dtypes, **params)
+    return fitting(op, shape, dtype, out)
+
+
+def _described(
+    op: str, shapes: tuple[Shape, ...], dtypes: tuple[np.dtype[Any], ...], **params: Any
+) -> tuple[Shapes, np.dtype[Any]]:
+    """Return the shapes and the dtype of an op's outputs."""
+    described = ops.get(op)
+    found = described.output_shapes(shapes, params)
+    return found, expected_dtype(described, tuple(np.empty(0, dtype) for dtype in dtypes))
 
 
 # NOTE: asking the op takes longer than a small kernel.
-@functools.lru_cache(maxsize=4096)
-def _described(
-    op: str, shapes: tuple[Shape, ...], dtypes: tuple[np.dtype[Any], ...], **params: Any
-) -> tuple[Shape, np.dtype[Any]]:
-    """Return the shape and dtype of an op's output."""
-    described = ops.get(op)
-    shape = described.output_shape(shapes, **params)
-    return shape, expected_dtype(described, tuple(np.empty(0, dtype) for dtype in dtypes))
+_remembered = functools.lru_cache(maxsize=4096)(_described)
 
 
 def destinations(
     op: str, arrays: tuple[Array, ...], out: tuple[Array, ...] | None, **params: Any
 ) -> tuple[Array, ...]:
     """Return the arrays to write the outputs of an op with several into, as `destination` does."""
-    described = ops.get(op)
-    shapes = described.output_shapes(tuple(a.shape for a in arrays), params)
-    dtype = expected_dtype(described, arrays)
+    given, dtypes = tuple([a.shape for a in arrays]), tuple([a.dtype for a in arrays])
+    # A number that changes from call to call (a step's) would be remembered for nothing.
+    changing = any(value.__class__ is float for value in params.values())
+    shapes, dtype = (_described if changing else _remembered)(op, given, dtypes, **params)
     if out is None:
         return tuple(aligned_empty(shape, dtype) for shape in shapes)
     if not isinstance(out, tuple) or len(out) != len(shapes):

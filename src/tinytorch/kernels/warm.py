@@ -63,7 +63,7 @@ def _families(names: Sequence[str]) -> list[list[str]]:
     """Return kernels by family, those with most to compile first.
 
     Ops whose names begin alike (conv2d, conv2d_input_gradient) share code, which two processes
-    would both compile, and so do products and linear layers.
+    would both compile; so do products and linear layers, and attention under a mask and without.
     """
     found: dict[str, list[str]] = {}
     for name in names:
@@ -73,7 +73,8 @@ def _families(names: Sequence[str]) -> list[list[str]]:
         op, _, rung = name.partition("/")
         kernels = [registry.get(op, rung)] if rung else registry.ladder(ops.get(op).name)
         chosen = [f"{k.op}/{k.name}" for k in kernels if not k.interpreted]
-        found.setdefault("linear" if op == "matmul" else op.split("_")[0], []).extend(chosen)
+        family = op.removeprefix("masked_").split("_")[0]
+        found.setdefault("linear" if op == "matmul" else family, []).extend(chosen)
     heavy = ("linear", "attention", "conv2d", "models")
     order = sorted(found, key=lambda family: (family not in heavy, family))
     return [found[family] for family in order if found[family]]

@@ -147,14 +147,15 @@ def _flops(shapes: Shapes, causal: bool = False, scale: float | None = None) -> 
     return batch * seen_pairs(q[-2], v[-2], causal) * (2 * q[-1] + 2 * v[-1] + 5)
 
 
-def _keep(q: Array, k: Array, causal: bool) -> Array:
+def keep_of(q: Array, k: Array, causal: bool) -> Array:
+    """Return which keys each query sees, as booleans (Tq, Tk)."""
     return kept(q.shape[-2], k.shape[-2], causal)
 
 
 def _reference(
     q: Array, k: Array, v: Array, causal: bool = False, scale: float | None = None
 ) -> Array:
-    return np.asarray(np.matmul(weights(q, k, _keep(q, k, causal), scale)[1], v))
+    return np.asarray(np.matmul(weights(q, k, keep_of(q, k, causal), scale)[1], v))
 
 
 def _bound(
@@ -165,7 +166,7 @@ def _bound(
     causal: bool = False,
     scale: float | None = None,
 ) -> Array:
-    return bound(reference, q, k, v, _keep(q, k, causal), scale)
+    return bound(reference, q, k, v, keep_of(q, k, causal), scale)
 
 
 OP = Op(

@@ -9,6 +9,7 @@ Shape letters: Tq, Tk queries and keys of one sequence, d and e the lengths of a
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -30,30 +31,37 @@ def _batched(logs: Array, q: Array, k: Array, v: Array) -> Array:
     return np.broadcast_to(logs, (*batch, q.shape[-2]))
 
 
-def _reference(
-    q: Array, k: Array, v: Array, causal: bool = False, scale: float | None = None
+def reference(
+    qkv: tuple[Array, ...], keep: Array, scale: float | None = None
 ) -> tuple[Array, Array]:
-    keep = attention.kept(q.shape[-2], k.shape[-2], causal)
+    """Return both outputs for q, k and v, each query seeing what `keep` says."""
+    q, k, v = qkv
     _, shares, logs = attention.weights(q, k, keep, scale)
     return np.matmul(shares, v), _batched(logs, q, k, v)
 
 
-def _bound(
-    reference: tuple[Array, Array],
-    q: Array,
-    k: Array,
-    v: Array,
-    causal: bool = False,
-    scale: float | None = None,
+def bound(
+    output: Array, qkv: tuple[Array, ...], keep: Array, scale: float | None = None
 ) -> tuple[Array, Array]:
-    keep = attention.kept(q.shape[-2], k.shape[-2], causal)
+    """Return the largest honest error of both outputs, in eps; `output` is the first's value."""
+    q, k, v = qkv
     scores, shares, logs = attention.weights(q, k, keep, scale)
     off = (shares * attention.score_error(q, k, scores, scale)).sum(axis=-1)
     off = off + math.sqrt(max(1, k.shape[-2])) + 4.0
     off = off + 2.0 * np.where(np.isfinite(logs), abs(logs), 0.0)
     # The logarithm is a largest score and what is above it, each rounded for itself.
     off = off + 2.0 * abs(np.where(np.isfinite(scores), scores, 0.0)).max(axis=-1, initial=0.0)
-    return attention.bound(reference[0], q, k, v, keep, scale), _batched(off, q, k, v)
+    return attention.bound(output, q, k, v, keep, scale), _batched(off, q, k, v)
+
+
+def _reference(*qkv: Array, causal: bool = False, scale: float | None = None) -> Any:
+    return reference(qkv, attention.keep_of(qkv[0], qkv[1], causal), scale)
+
+
+def _bound(
+    outputs: tuple[Array, Array], *qkv: Array, causal: bool = False, scale: float | None = None
+) -> tuple[Array, Array]:
+    return bound(outputs[0], qkv, attention.keep_of(qkv[0], qkv[1], causal), scale)
 
 
 OP = Op(

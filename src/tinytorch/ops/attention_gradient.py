@@ -19,25 +19,30 @@ import numpy as np
 
 from tinytorch.errors import ShapeError
 from tinytorch.ops import attention
-from tinytorch.ops.attention import kept, scale_for, seen_pairs
+from tinytorch.ops.attention import keep_of, scale_for, seen_pairs
 from tinytorch.ops.spec import Array, Op, Shapes, Size, Tolerance
 
 
-def _output_shape(shapes: Shapes, causal: bool = False, scale: float | None = None) -> Shapes:
+def output_shapes(name: str, shapes: Shapes) -> Shapes:
+    """Return the gradients' shapes; raises ShapeError where the six arrays don't fit."""
     q, k, v, out, logs, dout = shapes
-    scale_for(1, scale)
-    shape = attention.output_shape("attention_gradient", (q, k, v))
+    shape = attention.output_shape(name, (q, k, v))
     if not q[:-2] == k[:-2] == v[:-2]:
         raise ShapeError(
-            f"attention_gradient needs equal batch axes, got q {q}, k {k}, v {v}: broadcast them "
+            f"{name} needs equal batch axes, got q {q}, k {k}, v {v}: broadcast them "
             "first (np.broadcast_to), and sum the gradients over what was broadcast"
         )
     if not out == dout == shape or logs != shape[:-1]:
         raise ShapeError(
-            f"attention_gradient takes the output and its gradient {shape} and logs {shape[:-1]}, "
+            f"{name} takes the output and its gradient {shape} and logs {shape[:-1]}, "
             f"got {out}, {dout} and {logs}"
         )
     return q, k, v
+
+
+def _output_shape(shapes: Shapes, causal: bool = False, scale: float | None = None) -> Shapes:
+    scale_for(1, scale)
+    return output_shapes("attention_gradient", shapes)
 
 
 def _flops(shapes: Shapes, causal: bool = False, scale: float | None = None) -> int:
@@ -52,20 +57,20 @@ def _transposed(array: Array) -> Array:
 
 
 def _parts(
-    inputs: tuple[Array, ...], causal: bool, scale: float | None
+    inputs: tuple[Array, ...], keep: Array, scale: float | None
 ) -> tuple[float, Array, Array, Array]:
     """Return the scale, the scores, P, and the gradients of the scores."""
     q, k, v, out, logs, dout = inputs
     factor = scale_for(q.shape[-1], scale)
-    keep = kept(q.shape[-2], k.shape[-2], causal)
     scores = factor * np.matmul(q, _transposed(k))
     P = np.where(keep & np.isfinite(logs)[..., None], np.exp(scores - logs[..., None]), 0.0)
     D = (out * dout).sum(axis=-1, keepdims=True)
     return factor, scores, P, P * (np.matmul(dout, _transposed(v)) - D)
 
 
-def _reference(*inputs: Array, causal: bool = False, scale: float | None = None) -> Any:
-    factor, _, P, dS = _parts(inputs, causal, scale)
+def reference(inputs: tuple[Array, ...], keep: Array, scale: float | None = None) -> Any:
+    """Return dq, dk and dv for the six inputs, each query seeing what `keep` says."""
+    factor, _, P, dS = _parts(inputs, keep, scale)
     q, k, *_, dout = inputs
     return (
         factor * np.matmul(dS, k),
@@ -74,11 +79,12 @@ def _reference(*inputs: Array, causal: bool = False, scale: float | None = None)
     )
 
 
-def _bound(
-    reference: Any, *inputs: Array, causal: bool = False, scale: float | None = None
+def bound(
+    gradients: Any, inputs: tuple[Array, ...], keep: Array, scale: float | None = None
 ) -> tuple[Array, ...]:
+    """Return the largest honest errors of the gradients, in eps."""
     q, k, v, out, logs, dout = inputs
-    factor, scores, P, dS = _parts(inputs, causal, scale)
+    factor, scores, P, dS = _parts(inputs, keep, scale)
     root_d, root_e, root_q, root_k = (
         2.0 * math.sqrt(max(1, n)) for n in (q.shape[-1], v.shape[-1], q.shape[-2], k.shape[-2])
     )
@@ -89,28 +95,45 @@ def _bound(
     inner = inner + (abs(out) * abs(dout)).sum(axis=-1, keepdims=True)
     error = abs(dS) * (relative + 2.0) + P * (root_e + 2.0) * inner
     return (
-        abs(factor) * np.matmul(error + root_k * abs(dS), abs(k)) + 2.0 * abs(reference[0]),
+        abs(factor) * np.matmul(error + root_k * abs(dS), abs(k)) + 2.0 * abs(gradients[0]),
         abs(factor) * np.matmul(_transposed(error + root_q * abs(dS)), abs(q))
-        + 2.0 * abs(reference[1]),
-        np.matmul(_transposed(P * (relative + root_q)), abs(dout)) + 2.0 * abs(reference[2]),
+        + 2.0 * abs(gradients[1]),
+        np.matmul(_transposed(P * (relative + root_q)), abs(dout)) + 2.0 * abs(gradients[2]),
     )
 
 
-def _draw_all(rng: np.random.Generator, shapes: Shapes, dtype: np.dtype[Any]) -> tuple[Array, ...]:
-    """Draw q, k, v and dout; the output and the logs are those of q, k and v, nothing hidden."""
+def _reference(*inputs: Array, causal: bool = False, scale: float | None = None) -> Any:
+    return reference(inputs, keep_of(inputs[0], inputs[1], causal), scale)
+
+
+def _bound(
+    gradients: Any, *inputs: Array, causal: bool = False, scale: float | None = None
+) -> tuple[Array, ...]:
+    return bound(gradients, inputs, keep_of(inputs[0], inputs[1], causal), scale)
+
+
+def drawn(
+    rng: np.random.Generator, shapes: Shapes, dtype: np.dtype[Any], keep: Any
+) -> tuple[Array, ...]:
+    """Draw q, k, v and dout; the output and the logs are those of q, k, v and `keep`."""
     q, k, v, _, _, dout = (attention.draw(rng, shape, dtype) for shape in shapes)
     exact = [array.astype(np.float64) for array in (q, k, v)]
-    keep = kept(q.shape[-2], k.shape[-2], False)
     _, shares, logs = attention.weights(exact[0], exact[1], keep, None)
     return q, k, v, np.matmul(shares, exact[2]).astype(dtype), logs.astype(dtype), dout
 
 
-def _sizes(sizes: tuple[Size, ...]) -> tuple[Size, ...]:
-    def whole(size: Size) -> Size:
-        q, k, v = size.shapes
-        out = (*q[:-1], v[-1])
-        return Size(size.name, (q, k, v, out, out[:-1], out))
+def _draw_all(rng: np.random.Generator, shapes: Shapes, dtype: np.dtype[Any]) -> tuple[Array, ...]:
+    return drawn(rng, shapes, dtype, True)
 
+
+def whole(size: Size) -> Size:
+    """Return the size of all inputs for one of q, k and v; what follows these comes last."""
+    q, k, v, *others = size.shapes
+    out = (*q[:-1], v[-1])
+    return Size(size.name, (q, k, v, out, out[:-1], out, *others))
+
+
+def _sizes(sizes: tuple[Size, ...]) -> tuple[Size, ...]:
     return tuple(whole(size) for size in sizes if size.name != "shared-keys")
 
 

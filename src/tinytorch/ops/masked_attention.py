@@ -31,12 +31,20 @@ def checked_mask(name: str, mask: Shape, batch: Shape, Tq: int, Tk: int) -> None
         )
 
 
-def _output_shape(shapes: Shapes, causal: bool = False, scale: float | None = None) -> Shape:
+def masked_shape(name: str, shapes: Shapes, scale: float | None) -> Shape:
+    """Return attention's shape for q, k, v and a mask; raises where they, or the scale, don't fit.
+
+    Raises ShapeError or InvalidValue.
+    """
     q, k, v, mask = shapes
     scale_for(1, scale)
-    shape = output_shape("masked_attention", (q, k, v))
-    checked_mask("masked_attention", mask, shape[:-2], q[-2], k[-2])
+    shape = output_shape(name, (q, k, v))
+    checked_mask(name, mask, shape[:-2], q[-2], k[-2])
     return shape
+
+
+def _output_shape(shapes: Shapes, causal: bool = False, scale: float | None = None) -> Shape:
+    return masked_shape("masked_attention", shapes, scale)
 
 
 def _flops(shapes: Shapes, causal: bool = False, scale: float | None = None) -> int:
@@ -46,7 +54,7 @@ def _flops(shapes: Shapes, causal: bool = False, scale: float | None = None) -> 
 
 def keep_of(q: Array, k: Array, mask: Array, causal: bool) -> Array:
     """Return which keys each query sees, as booleans."""
-    return np.asarray(attention.kept(q.shape[-2], k.shape[-2], causal) & (mask != 0))
+    return np.asarray(attention.keep_of(q, k, causal) & (mask != 0))
 
 
 def _reference(

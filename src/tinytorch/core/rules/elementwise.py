@@ -25,7 +25,7 @@ class ExpBackward(Elementwise):
 
     def forward(self, x: Array) -> Array:
         """Keep the result."""
-        y = np.exp(x)
+        y = compute.elementary("exp", x)
         self.saved = (y,)
         return y
 
@@ -42,7 +42,7 @@ class LogBackward(Elementwise):
     def forward(self, x: Array) -> Array:
         """Keep x."""
         self.saved = (x,)
-        return np.log(x)
+        return compute.elementary("log", x)
 
     def backward(self, grad: Array) -> Any:
         """log'(x) = 1 / x."""
@@ -107,11 +107,11 @@ class SinBackward(Elementwise):
     def forward(self, x: Array) -> Array:
         """Keep x."""
         self.saved = (x,)
-        return np.sin(x)
+        return compute.elementary("sin", x)
 
     def backward(self, grad: Array) -> Any:
         """sin' = cos."""
-        return grad * np.cos(self.saved[0])
+        return compute.multiply(grad, compute.elementary("cos", self.saved[0]))
 
 
 class CosBackward(Elementwise):
@@ -122,11 +122,11 @@ class CosBackward(Elementwise):
     def forward(self, x: Array) -> Array:
         """Keep x."""
         self.saved = (x,)
-        return np.cos(x)
+        return compute.elementary("cos", x)
 
     def backward(self, grad: Array) -> Any:
         """cos' = -sin."""
-        return -grad * np.sin(self.saved[0])
+        return compute.multiply(-grad, compute.elementary("sin", self.saved[0]))
 
 
 class ReLUBackward(Elementwise):

@@ -55,5 +55,4 @@ class LogSoftmaxBackward(Rule):
     def backward(self, grad: Array) -> Any:
         """grad - softmax * sum(grad)."""
         y, dim = self.saved
-        last = _last(grad, dim)
-        return _back(last - np.exp(y) * last.sum(axis=-1, keepdims=True), dim)
+        return _back(compute.log_softmax_gradient(y, _last(grad, dim)), dim)

@@ -57,21 +57,36 @@ class LayerNormBackward(Rule):
 
 
 class TiledAttentionBackward(Rule):
-    """softmax(q k^T / sqrt(d)) v for q, k, v (..., T, d); with `causal`, no query looks ahead."""
+    """softmax(q k^T / sqrt(d)) v for q, k, v (..., T, d); with `causal`, no query looks ahead.
+
+    `keep`, booleans that broadcast to (..., T, S), says what each query sees. One that sees nothing
+    takes an even mean, as of scores that are all -1e9, and learns nothing from it.
+    """
 
     __slots__ = ()
     fresh = True
 
-    def forward(self, q: Array, k: Array, v: Array, causal: bool) -> Array:
+    def forward(
+        self, q: Array, k: Array, v: Array, causal: bool, keep: Array | None = None
+    ) -> Array:
         """Keep the output and a number for each query, never the scores."""
-        out, logs = compute.attention(q, k, v, causal)
-        self.saved = q, k, v, out, logs, causal
+        blind = None
+        if keep is not None and not (sees := keep.any(axis=-1, keepdims=True)).all():
+            blind = ~sees
+            # A query of zeros that sees all is even, and gives keys no gradient.
+            q, keep = np.where(sees, q, q.dtype.type(0)), keep | blind
+        out, logs = compute.attention(q, k, v, causal, keep)
+        self.saved = q, k, v, out, logs, causal, keep, blind
         return out  # type: ignore[no-any-return]
 
     def backward(self, grad: Array) -> Any:
         """All three gradients, with the scores made again."""
-        q, k, v, out, logs, causal = self.saved
-        return compute.attention_gradient(q, k, v, (out, logs), grad, causal=causal)
+        q, k, v, out, logs, causal, keep, blind = self.saved
+        kept = out, logs
+        dq, dk, dv = compute.attention_gradient(q, k, v, kept, grad, causal=causal, keep=keep)
+        if blind is not None:
+            np.copyto(dq, dq.dtype.type(0), where=blind)
+        return dq, dk, dv
 
 
 class SelfAttentionBackward(Rule):
@@ -124,26 +139,24 @@ class AttentionBackward(Rule):
     __slots__ = ()
     fresh = True
 
-    def forward(self, q: Array, k: Array, v: Array, hidden: Array | None) -> Array:
-        """Keep the probabilities; where no gradient will be asked for, have none."""
-        recorded = self.edges.count(None) < len(self.edges)
-        if hidden is not None and not recorded and tiles_pay(q, k, v):
-            alone = hidden.all(axis=-1)  # what sees nothing is an even mean here, and 0 in tiles
-            if not alone.any():
-                return compute.masked_attention(q, k, v, hidden)
+    def forward(self, q: Array, k: Array, v: Array, keep: Array | None) -> Array:
+        """Keep the probabilities."""
         scale = q.dtype.type(1 / math.sqrt(q.shape[-1]))
         scores = compute.matmul(q, k.swapaxes(-1, -2))
         scores *= scale
+        hidden = None if keep is None else ~keep
         if hidden is not None:
             np.copyto(scores, scores.dtype.type(_HIDDEN), where=hidden)
         weights = compute.softmax(scores)
-        self.saved = q, k, v, weights, scale
+        self.saved = q, k, v, weights, scale, hidden
         return compute.matmul(weights, v)
 
     def backward(self, grad: Array) -> Any:
         """Through the product, softmax, and the scores' product."""
-        q, k, v, weights, scale = self.saved
+        q, k, v, weights, scale, hidden = self.saved
         dv = compute.matmul(weights.swapaxes(-1, -2), grad)
         d_scores = compute.softmax_gradient(weights, compute.matmul(grad, v.swapaxes(-1, -2)))
+        if hidden is not None:  # a weight where none is seen, of a query that sees nothing
+            np.copyto(d_scores, d_scores.dtype.type(0), where=hidden)
         d_scores *= scale
         return compute.matmul(d_scores, k), compute.matmul(d_scores.swapaxes(-1, -2), q), dv

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from tinytorch.core.compute import unbroadcast
+from tinytorch.core.compute import add_rows, unbroadcast, where
 from tinytorch.core.graph import Rule
 from tinytorch.ops.spec import Array, Shape
 
@@ -77,6 +78,20 @@ def _repeats(index: Any) -> bool:
     return any(isinstance(p, list | np.ndarray) and np.asarray(p).dtype.kind != "b" for p in parts)
 
 
+def _as_numbers(index: Any, shape: Shape) -> tuple[Array, int] | None:
+    """Return the elements that an index of integers alone names, and how many axes it takes.
+
+    They are counted over those axes, the first ones of `shape`, as if these were one. None for an
+    index with anything else in it.
+    """
+    parts = [np.asarray(p) for p in (index if isinstance(index, tuple) else (index,))]
+    if any(p.dtype.kind not in "iu" for p in parts):
+        return None
+    places = [p.astype(np.int64, copy=False) for p in parts]
+    counted = np.ravel_multi_index(places, shape[: len(parts)], mode="wrap")
+    return np.asarray(counted), len(parts)
+
+
 class SliceBackward(Rule):
     """x[index], of any kind that NumPy knows."""
 
@@ -92,10 +107,14 @@ class SliceBackward(Rule):
         """Zeros, with the gradient added where the elements came from."""
         shape, dtype, index = self.saved
         full = np.zeros(shape, dtype)
-        if _repeats(index):
+        if not _repeats(index):
+            full[index] = grad
+        elif (named := _as_numbers(index, shape)) is None:
             np.add.at(full, index, grad)
         else:
-            full[index] = grad
+            numbers, axes = named
+            rows = full.reshape(math.prod(shape[:axes]), math.prod(shape[axes:]))
+            add_rows(rows, numbers.reshape(-1), grad.reshape(numbers.size, rows.shape[1]))
         return full
 
 
@@ -139,15 +158,16 @@ class WhereBackward(Rule):
     def forward(self, a: Array, b: Array, condition: Array) -> Array:
         """Copy."""
         self.saved = condition, a.shape, b.shape
-        return np.where(condition, a, b)
+        return where(condition, a, b)
 
     def backward(self, grad: Array) -> Any:
         """The gradient goes where the element came from."""
         condition, a, b = self.saved
-        zero = grad.dtype.type(0)
+        for_a, for_b = self.edges
+        zero = np.zeros((), grad.dtype)
         return (
-            unbroadcast(np.where(condition, grad, zero), a),
-            unbroadcast(np.where(condition, zero, grad), b),
+            None if for_a is None else unbroadcast(where(condition, grad, zero), a),
+            None if for_b is None else unbroadcast(where(condition, zero, grad), b),
         )
 
 
@@ -160,9 +180,9 @@ class MaskedFillBackward(Rule):
     def forward(self, x: Array, mask: Array, value: float) -> Array:
         """Copy."""
         self.saved = mask, x.shape
-        return np.where(mask, x.dtype.type(value), x)
+        return where(mask, np.array(value, x.dtype), x)
 
     def backward(self, grad: Array) -> Any:
         """The gradient, where the mask does not hold."""
         mask, shape = self.saved
-        return unbroadcast(np.where(mask, grad.dtype.type(0), grad), shape)
+        return unbroadcast(where(mask, np.zeros((), grad.dtype), grad), shape)

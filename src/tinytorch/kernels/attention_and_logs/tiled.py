@@ -4,9 +4,7 @@ Where the rung below would keep Tq x Tk weights for the gradient, this keeps Tq 
 gradient makes the weights again.
 """
 
-import numpy as np
-
-from tinytorch.kernels.attending import attend
+from tinytorch.kernels.attending import attend_with_logs
 from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
 
@@ -14,10 +12,4 @@ from tinytorch.kernels.registry import kernel
 @kernel("attention_and_logs", above="unfused", reuses_out=True)
 def tiled(q, k, v, out=None, causal=False, scale=None):
     outputs = destinations("attention_and_logs", (q, k, v), out, causal=causal, scale=scale)
-    result, logs = outputs
-    ready = logs.flags.c_contiguous and not any(np.may_share_memory(logs, a) for a in (q, k, v))
-    own = logs if ready else np.empty(logs.shape, logs.dtype)
-    attend(q, k, v, result, causal=causal, scale=scale, logsumexp=own)
-    if own is not logs:
-        logs[...] = own
-    return outputs
+    return attend_with_logs(q, k, v, outputs, causal=causal, scale=scale)

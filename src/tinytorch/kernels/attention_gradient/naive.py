@@ -1,5 +1,6 @@
 """Pair by pair in plain Python: a query and a key it sees add to all three (in float64)."""
 
+import functools
 import math
 
 import numpy as np
@@ -22,7 +23,7 @@ def _sequence(arrays, sees, scale):
     for i, query in enumerate(q):
         along = dot(out[i], dout[i])
         for j, key in enumerate(k):
-            if not sees((), i, j) or logs[i] == -math.inf:
+            if not sees(i, j) or logs[i] == -math.inf:
                 continue
             weight = math.exp(scale * dot(query, key) - logs[i])
             slope = scale * weight * (dot(dout[i], v[j]) - along)
@@ -32,15 +33,19 @@ def _sequence(arrays, sees, scale):
     return dq, dk, dv
 
 
+def each_sequence(outputs, arrays, keep, scale):
+    """Write the gradients of every batch; `keep(index, i, j)` says what is seen."""
+    scale = scale_for(arrays[0].shape[-1], scale)
+    for index in np.ndindex(*arrays[0].shape[:-2]):
+        own = [array[index].tolist() for array in arrays]
+        found = _sequence(own, functools.partial(keep, index), scale)
+        for output, rows in zip(outputs, found, strict=True):
+            output[index] = np.array(rows, np.float64).reshape(output.shape[-2:])
+    return outputs
+
+
 @kernel("attention_gradient", interpreted=True)
 def naive(q, k, v, attended, logs, dout, out=None, causal=False, scale=None):
     arrays = (q, k, v, attended, logs, dout)
     outputs = destinations("attention_gradient", arrays, out, causal=causal, scale=scale)
-    sees = sees_until(q, k, causal)
-    for index in np.ndindex(*q.shape[:-2]):
-        own = [array[index].tolist() for array in arrays]
-        for output, rows in zip(
-            outputs, _sequence(own, sees, scale_for(q.shape[-1], scale)), strict=True
-        ):
-            output[index] = np.array(rows, np.float64).reshape(output.shape[-2:])
-    return outputs
+    return each_sequence(outputs, arrays, sees_until(q, k, causal), scale)

@@ -7,21 +7,10 @@ skipped. The price: the scores are computed a second time, and one thread does a
 head.
 """
 
-import numpy as np
-
 from tinytorch.kernels.attending import attend_gradient
-from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
 
 
 @kernel("attention_gradient", above="unfused", reuses_out=True)
 def tiled(q, k, v, attended, logs, dout, out=None, causal=False, scale=None):
-    arrays = (q, k, v, attended, logs, dout)
-    outputs = destinations("attention_gradient", arrays, out, causal=causal, scale=scale)
-    if out is None or not any(np.may_share_memory(o, a) for o in outputs for a in arrays):
-        return attend_gradient(*arrays, outputs, causal=causal, scale=scale)
-    for output, result in zip(
-        outputs, attend_gradient(*arrays, causal=causal, scale=scale), strict=True
-    ):
-        output[...] = result
-    return outputs
+    return attend_gradient(q, k, v, attended, logs, dout, out, causal=causal, scale=scale)

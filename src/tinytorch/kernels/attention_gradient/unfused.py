@@ -7,18 +7,18 @@ import numpy as np
 
 from tinytorch.kernels.outputs import destinations
 from tinytorch.kernels.registry import kernel
-from tinytorch.ops.attention import kept, scale_for
+from tinytorch.ops.attention import keep_of, scale_for
 
 
-@kernel("attention_gradient", above="naive")
-def unfused(q, k, v, attended, logs, dout, out=None, causal=False, scale=None):
-    arrays = (q, k, v, attended, logs, dout)
-    outputs = destinations("attention_gradient", arrays, out, causal=causal, scale=scale)
+def from_weights(outputs, arrays, keep, scale):
+    """Write the gradients for the six inputs; `keep` says what is seen, None that all is."""
+    q, k, v, attended, logs, dout = arrays
     factor = q.dtype.type(scale_for(q.shape[-1], scale))
     finite = np.where(np.isfinite(logs), logs, q.dtype.type(np.inf))[..., None]
-    weights = np.exp(factor * np.matmul(q, np.swapaxes(k, -1, -2)) - finite)
-    if causal:
-        weights = np.where(kept(q.shape[-2], k.shape[-2], True), weights, q.dtype.type(0))
+    scores = factor * np.matmul(q, np.swapaxes(k, -1, -2))
+    if keep is not None:
+        scores = np.where(keep, scores, q.dtype.type(-np.inf))
+    weights = np.exp(scores - finite)
     along = (attended * dout).sum(axis=-1, keepdims=True)
     slopes = factor * weights * (np.matmul(dout, np.swapaxes(v, -1, -2)) - along)
     results = (
@@ -29,3 +29,10 @@ def unfused(q, k, v, attended, logs, dout, out=None, causal=False, scale=None):
     for output, result in zip(outputs, results, strict=True):
         output[...] = result
     return outputs
+
+
+@kernel("attention_gradient", above="naive")
+def unfused(q, k, v, attended, logs, dout, out=None, causal=False, scale=None):
+    arrays = (q, k, v, attended, logs, dout)
+    outputs = destinations("attention_gradient", arrays, out, causal=causal, scale=scale)
+    return from_weights(outputs, arrays, keep_of(q, k, True) if causal else None, scale)

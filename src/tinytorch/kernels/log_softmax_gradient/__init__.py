@@ -1,0 +1,1 @@
+"""The ladder of log_softmax_gradient."""
