@@ -22,6 +22,7 @@ from tinytorch import (
     nn,
     use_backend,
 )
+from tinytorch.backends.recording import recording
 from tinytorch.core.gradcheck import gradcheck
 from tinytorch.core.layers import linear
 from tinytorch.errors import InvalidValue, ShapeError
@@ -294,6 +295,52 @@ def test_sequential() -> None:
     assert len(Sequential().append(ReLU())) == 1
     with pytest.raises(InvalidValue, match="int"):
         Sequential(3)
+
+
+class _Leaky(ReLU):
+    def forward(self, x: Any) -> Tensor:
+        return x.maximum(x * 0.5)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_relu_in_a_sequence_is_done_within_the_product(bias: bool) -> None:
+    first, relu, last = Linear(4, 8, bias=bias), ReLU(), Linear(8, 2)
+    parameters = [*first.parameters(), *last.parameters()]
+    x = np.random.default_rng(0).standard_normal((5, 4)).astype(np.float32)
+
+    def results(model: Any) -> list[Any]:
+        for p in parameters:
+            p.grad = None
+        given = Tensor(x, requires_grad=True)
+        out = model(given)
+        out.sum().backward()
+        return [out.numpy(), given.grad, *[p.grad for p in parameters]]
+
+    with recording() as together:
+        got = results(Sequential(first, relu, last))
+    wanted = results(lambda x: last(first(x).relu()))
+    for a, b in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(a, b)
+    products = [call for call in together.calls if call.op == "linear"]
+    assert [call.params.get("activation") for call in products] == (
+        ["relu", None] if bias else [None]
+    )
+    assert ("relu" in [call.op for call in together.calls]) is not bias
+
+
+def test_what_only_looks_like_a_relu_is_called() -> None:
+    layer, x = Linear(4, 8), Tensor(np.random.default_rng(0).standard_normal((5, 4)))
+    seen: list[Any] = []
+    watched, plain = ReLU(), ReLU()
+    watched.forward = lambda x: seen.append(x) or plain(x)  # type: ignore[method-assign]
+    np.testing.assert_array_equal(
+        Sequential(layer, watched)(x).numpy(), Sequential(layer, plain)(x).numpy()
+    )
+    assert len(seen) == 1
+    assert (Sequential(layer, _Leaky())(x).numpy() < 0).any()
+    assert (Sequential(layer, abs)(x).numpy() >= 0).all()
+    with pytest.raises(InvalidValue, match="'none' or 'relu'"):
+        layer.forward(x, "gelu")
 
 
 def test_a_layer_without_forward_says_so() -> None:
