@@ -77,7 +77,7 @@ class _Assembler:
         return [
             f"s{writer.number}_{room[1]} = "
             f"np.empty({size}, {type_name(self.program.graph.nodes[value[0]].dtype)})"
-            for value, room in writer.nest.kept.items()
+            for value, room in writer.kept.items()
             if room[0] == "scratch"
         ]
 
@@ -111,6 +111,7 @@ class _Assembler:
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
         body += self._each_row(writer, lines, "first", "last")
+        body += ["loops.settle()"] if any(walked.streamed for walked in passes) else []
         own = _assigned(body)
         takes = self.names_in(body, own)
         name = f"rows{writer.number}_{_HASH}"
@@ -144,6 +145,7 @@ class _Assembler:
     def _pass(self, writer: NestWriter, time: int, walked: Walk, outer: str) -> list[str]:
         n, folds = writer.number, walked.folds
         inside = writer.start(time) + walked.loops(writer, "first", "last")
+        inside += ["loops.settle()"] if walked.streamed else []
         inside += [f"return {', '.join(folds)}"] if folds else []
         takes = self.names_in(inside, _assigned(inside))
         name = f"pass{n}_{time}_{_HASH}"

@@ -22,7 +22,7 @@ from tinytorch.fuse.trace import Arguments, Host, Number, Recorder, Trace
 Array = np.ndarray[Any, Any]
 _TAKEN = re.compile(
     r"[a-z]+\d+(_\d+)?|math|np|loops|trig|vmath|jit|prange|row|rest|turn|first|last|shares?|block"
-    r"|beyond|range|min|max"
+    r"|beyond|edge|middle|end|range|min|max"
 )
 
 

@@ -16,13 +16,15 @@ class Variant:
 
     inputs, outputs: the layout of each array, 'C', 'inner' (its last axis has no gaps) or
     'strided'. alias: for each input the result that is the same memory, or None. blocks: for each
-    nest whether its rows are too few to share.
+    nest whether its rows are too few to share. streamed: the arrays fill the last cache, so that
+    results may go past it.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     alias: tuple[int | None, ...]
     blocks: tuple[bool, ...]
+    streamed: bool = False
 
 
 def type_name(dtype: DType) -> str:
