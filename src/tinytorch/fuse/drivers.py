@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from tinytorch.fuse.emit import BLOCK, INDENT, NestWriter, Walk
 from tinytorch.fuse.ir import Graph, is_reduction
+from tinytorch.fuse.pairs import in_pairs, rows_loop
 from tinytorch.fuse.schedule import Nest
 from tinytorch.fuse.variant import Program, Variant, type_name
 
@@ -110,7 +111,11 @@ class _Assembler:
                     lines += walked.loops(writer, "0", writer.extent(writer.columns[0]))
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
-        body += self._each_row(writer, lines, "first", "last")
+        if in_pairs(writer, passes[0]):
+            before, end = writer.row[0] + writer.start(0), writer.row[1] + after[0]
+            body += rows_loop(writer, before, passes[0].body, end, _assigned(lines))
+        else:
+            body += self._each_row(writer, lines, "first", "last")
         body += ["loops.settle()"] if any(walked.streamed for walked in passes) else []
         own = _assigned(body)
         takes = self.names_in(body, own)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.errors import InvalidValue, ShapeError
-from tinytorch.fuse import streams
+from tinytorch.fuse import variant as variants
 from tinytorch.fuse.drivers import Emitted, emit
 from tinytorch.fuse.program import Array, Program
 from tinytorch.fuse.variant import Variant
@@ -56,8 +56,8 @@ class Plan:
         self.apart: _Alias = (None,) * len(self.arrays)
         self.fresh: Callable[..., None] | None = None
         self.scalars = any(shape == () for shape in self.shapes)
-        worth = streams.worth_bytes()
-        self.streamed = worth is not None and self._moved(arguments) >= worth
+        vast = variants.vast_bytes()
+        self.vast = vast is not None and self._moved(arguments) >= vast
 
     def _moved(self, arguments: tuple[Any, ...]) -> int:
         """Return the bytes of all arrays."""
@@ -170,7 +170,7 @@ class Plan:
 
     def variant(self, outs: tuple[str, ...], alias: _Alias) -> Variant:
         """Return what results in such memory ask of the code."""
-        return Variant(self.layouts, outs, alias, self.blocks, self.streamed)
+        return Variant(self.layouts, outs, alias, self.blocks, self.vast)
 
     def code(self, variant: Variant) -> Code:
         """Return the compiled file for this kind of memory, from this process, disk or scratch."""

@@ -1,4 +1,4 @@
-"""Results that are written past the caches: which, from what size on, and by which loops.
+"""Results that are written past the caches: which, and by which loops.
 
 A store first reads the line that it changes, and that line pushes another one out of the cache.
 Where a call's arrays fill the last cache, little of a result is left there for whoever reads it
@@ -8,13 +8,10 @@ for a line to come. What that costs: who reads the result at once finds none of 
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from tinytorch.fuse.schedule import Nest, Store, Value, walk
 from tinytorch.fuse.table import LIMITED, OPERATIONS
-from tinytorch.measure.caches import detect_caches, instances
-from tinytorch.native import level, threads
 
 if TYPE_CHECKING:
     from tinytorch.fuse.emit import NestWriter
@@ -28,19 +25,6 @@ _MOST_FUNCTIONS = (
 )
 
 
-@functools.cache
-def worth_bytes() -> int | None:
-    """Return how many bytes a call's arrays must have: what the last caches hold, or None, never.
-
-    None where no cache's size can be read, and where 32-byte vectors are not to be had.
-    """
-    known = [c for c in detect_caches() if c.kind != "instruction"]
-    if not known or level.isa() == "v128":
-        return None
-    last = max(known, key=lambda cache: cache.level)
-    return last.size_bytes * instances(threads.usable_cpus(), last.shared_by)
-
-
 def streamed(writer: NestWriter, time: int) -> Store | None:
     """Return the result that a pass writes past the caches, if there is one.
 
@@ -48,7 +32,7 @@ def streamed(writer: NestWriter, time: int) -> Store | None:
     and with that the order in which elements are met, depends on the result's address.
     """
     nest, program = writer.nest, writer.program
-    if not program.variant.streamed or len(writer.columns) != 1 or not writer.columns[0]:
+    if not program.variant.vast or len(writer.columns) != 1 or not writer.columns[0]:
         return None
     found = [
         s
