@@ -16,6 +16,7 @@ from tinytorch.fuse.table import LIMITED, OPERATIONS, REDUCTIONS, identity
 from tinytorch.fuse.variant import Program, literal, type_name
 
 BLOCK = 16_384  # columns that one task folds or writes
+VAST_BLOCK = 65_536  # where arrays fill the last cache: two places in it are far apart
 TOGETHER = 4  # vectors whose chains of operations overlap, where the chains are long
 TURN = 512  # columns, between wishes for as many of the next row
 INDENT = "    "
@@ -41,7 +42,8 @@ class Walk:
         """Return the loops over the columns."""
         if self.streamed:
             store, stream = self.streamed
-            return streams.columns_loops(writer, store, (self.body, stream), first, last)
+            far = not (writer.rows or self.heavy)
+            return streams.columns_loops(writer, store, (self.body, stream), (first, last), far)
         told = [f"loops.interleave({TOGETHER})"] if self.heavy else []
         fast = writer.columns_loop(told + self.body, first, last)
         if not self.check:

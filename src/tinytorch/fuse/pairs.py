@@ -1,7 +1,9 @@
-"""Two rows at once, half of the rows apart, where rows are read from memory and only folded.
+"""Two places at once, far apart, where a loop does little but read memory.
 
 A CPU asks for a stream's next lines before it is told to, but only so many of each stream. A loop
-that does little but read runs as fast as the lines come, and more of them come of two places.
+that waits for memory runs as fast as the lines come, and more of them come of two places. Rows that
+are only folded are taken in pairs, half of the rows apart, and so are the elements of a block whose
+result goes past the caches.
 """
 
 from __future__ import annotations
@@ -16,6 +18,23 @@ if TYPE_CHECKING:
 
 _TOGETHER = 4  # vectors a row: said, so that both rows are summed in the same order
 _INDENT = "    "
+
+
+def assigned(lines: list[str]) -> frozenset[str]:
+    """Return the names that some lines define."""
+    text = "\n".join(lines)
+    return frozenset(re.findall(r"^\s*(\w+) = ", text, re.M)) | frozenset(
+        re.findall(r"^\s*for (\w+) in", text, re.M)
+    )
+
+
+def both(lines: list[str], mine: set[str]) -> list[str]:
+    """Return lines for one place and for the other, where the names in `mine` end in `_far`."""
+
+    def far(found: re.Match[str]) -> str:
+        return f"{found[0]}_far" if found[0] in mine else found[0]
+
+    return lines + [re.sub(r"\w+", far, line) for line in lines]
 
 
 def in_pairs(writer: NestWriter, walked: Walk) -> bool:
@@ -43,17 +62,17 @@ def rows_loop(
     """
     row = writer.variable[writer.rows[0]]
     mine = {row, *own} - {writer.variable[writer.columns[0]]}
-
-    def both(lines: list[str]) -> list[str]:
-        def far(found: re.Match[str]) -> str:
-            return f"{found[0]}_far" if found[0] in mine else found[0]
-
-        return lines + [re.sub(r"\w+", far, line) for line in lines]
-
     columns = writer.columns_loop(
-        [f"loops.interleave({_TOGETHER})", *both(body)], "0", writer.extent(writer.columns[0])
+        [f"loops.interleave({_TOGETHER})", *both(body, mine)],
+        "0",
+        writer.extent(writer.columns[0]),
     )
-    lines = [f"{row}_far = min({row} + half, last - 1)", *both(before), *columns, *both(after)]
+    lines = [
+        f"{row}_far = min({row} + half, last - 1)",
+        *both(before, mine),
+        *columns,
+        *both(after, mine),
+    ]
     return [
         "half = (last - first + 1) // 2",
         f"for {row} in range(first, first + half):",

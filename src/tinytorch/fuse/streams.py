@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tinytorch.fuse.pairs import assigned, both
 from tinytorch.fuse.schedule import Nest, Store, Value, walk
 from tinytorch.fuse.table import LIMITED, OPERATIONS
 
@@ -72,21 +73,31 @@ def kept(writer: NestWriter) -> dict[Value, tuple[str, int]]:
 
 
 def columns_loops(
-    writer: NestWriter, store: Store, bodies: tuple[list[str], list[str]], first: str, last: str
+    writer: NestWriter,
+    store: Store,
+    bodies: tuple[list[str], list[str]],
+    span: tuple[str, str],
+    far: bool,
 ) -> list[str]:
     """Return the loops over columns: `bodies[1]` writes whole lines, `bodies[0]` what is left of
-    lines before and after them."""
+    lines before and after them. `far`: whole lines in two places at once."""
+    (plain, stream), (first, last) = bodies, span
     column = writer.variable[writer.columns[0]]
     begin = writer.at(f"out{store.target[1]}", store.value[1])
-    plain, stream = bodies
     ends = writer.columns_loop(
         plain, f"{first} if edge == 0 else end", f"middle if edge == 0 else {last}"
     )
+    whole = writer.columns_loop([f"loops.interleave({TOGETHER})", *stream], "middle", "end")
+    if far:
+        two = both(stream, {column, *assigned(stream)})
+        told = [f"loops.interleave({TOGETHER // 2})", f"{column}_far = {column} + half"]
+        whole = ["half = (end - middle) // 2"]
+        whole += writer.columns_loop(told + two, "middle", "middle + half")
     return [
         f"{column} = {first}",
         f"middle = {first} + loops.lead(out{store.target[1]}, {begin}, {last} - {first})",
-        f"end = middle + (({last} - middle) & -{_WHOLE})",
-        *writer.columns_loop([f"loops.interleave({TOGETHER})", *stream], "middle", "end"),
+        f"end = middle + (({last} - middle) & -{_WHOLE * (2 if far else 1)})",
+        *whole,
         "for edge in range(2):",
         *("    " + line for line in ends),
     ]
