@@ -151,4 +151,4 @@ def test_whole_vectors_go_past_the_caches() -> None:
     text = codecache.assembly(code.serial, x, np.empty_like(x), 4096, 1)
     register = {"avx512": "[yz]mm", "avx2": "ymm"}[level.isa()]
     assert len(re.findall(rf"vmovntps\s+%{register}\d+", text)) >= 4
-    assert re.search(r"mfence|lock", text)  # and are there before others read
+    assert re.search(r"\s(mfence|lock\s+orl\s+\$0,)", text)  # and are there before others read
