@@ -26,9 +26,18 @@ def _store(array: Any, index: Any, value: Any, unit: bool, scope: int, scopes: i
     array[index] = value
 
 
+def _lead(array: Any, index: Any, count: int) -> int:
+    place = array.__array_interface__["data"][0] + array.itemsize * int(index[-1])
+    assert array.ndim == len(index) == 1 and place % array.itemsize == 0
+    return min(count, -place % 64 // array.itemsize)
+
+
 LOOPS = SimpleNamespace(
     load=_load,
     store=_store,
+    stream=_store,
+    lead=_lead,
+    settle=lambda: None,
     interleave=lambda count: None,
     prefetch=lambda array, first, count: None,
     choose=lambda condition, yes, no: yes if condition else no,

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from plain_python import quiet
 
 from tinytorch.errors import FusionError
-from tinytorch.fuse import fuse
+from tinytorch.fuse import fuse, variant
 from tinytorch.native import codecache
 
 SMOOTH = ("exp", "expm1", "tanh", "log", "log1p", "sin", "cos")
@@ -182,15 +182,19 @@ QUICK = {
 
 
 @hypothesis.settings(max_examples=400, **QUICK)
-@hypothesis.given(programs())
-def test_random_programs_agree_with_numpy(monkeypatch: Any, drawn: Any) -> None:
+@hypothesis.given(programs(), st.booleans())
+def test_random_programs_agree_with_numpy(monkeypatch: Any, drawn: Any, vast: bool) -> None:
     monkeypatch.setattr(codecache, "load_generated", plain_python.load_generated)
+    monkeypatch.setattr(variant, "vast_bytes", lambda: 0 if vast else None)
     try_one(*drawn)
 
 
 @hypothesis.settings(max_examples=30, **QUICK)
-@hypothesis.given(programs())
-def test_random_programs_agree_with_numpy_when_compiled(drawn: Any) -> None:
+@hypothesis.given(programs(), st.booleans())
+def test_random_programs_agree_with_numpy_when_compiled(
+    monkeypatch: Any, drawn: Any, vast: bool
+) -> None:
+    monkeypatch.setattr(variant, "vast_bytes", lambda: 0 if vast else None)
     try_one(*drawn)
 
 

@@ -6,8 +6,9 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from tinytorch.fuse.emit import BLOCK, INDENT, NestWriter, Walk
+from tinytorch.fuse.emit import BLOCK, INDENT, VAST_BLOCK, NestWriter, Walk
 from tinytorch.fuse.ir import Graph, is_reduction
+from tinytorch.fuse.pairs import assigned, in_pairs, rows_loop
 from tinytorch.fuse.schedule import Nest
 from tinytorch.fuse.variant import Program, Variant, type_name
 
@@ -77,7 +78,7 @@ class _Assembler:
         return [
             f"s{writer.number}_{room[1]} = "
             f"np.empty({size}, {type_name(self.program.graph.nodes[value[0]].dtype)})"
-            for value, room in writer.nest.kept.items()
+            for value, room in writer.kept.items()
             if room[0] == "scratch"
         ]
 
@@ -110,8 +111,13 @@ class _Assembler:
                     lines += walked.loops(writer, "0", writer.extent(writer.columns[0]))
             lines += finish[time] + writer.row[time + 1] + after[time]
         body = writer.head + self._scratch(writer)
-        body += self._each_row(writer, lines, "first", "last")
-        own = _assigned(body)
+        if in_pairs(writer, passes[0]):
+            before, end = writer.row[0] + writer.start(0), writer.row[1] + after[0]
+            body += rows_loop(writer, before, passes[0].body, end, assigned(lines))
+        else:
+            body += self._each_row(writer, lines, "first", "last")
+        body += ["loops.settle()"] if any(walked.streamed for walked in passes) else []
+        own = assigned(body)
         takes = self.names_in(body, own)
         name = f"rows{writer.number}_{_HASH}"
         self.functions.append(_function(name, [*takes, "first", "last"], body))
@@ -127,7 +133,9 @@ class _Assembler:
     def _blocks(self, writer: NestWriter, passes: list[Walk], after: Lines, finish: Lines) -> None:
         outer = writer.extent(writer.columns[0]) if writer.columns[0] else "1"
         inner = " * ".join(writer.extent(group) for group in writer.columns[1:])
-        size = f"max(1, {BLOCK} // ({inner}))" if inner else str(BLOCK)
+        vast = self.program.variant.vast and not writer.nest.folds
+        block = VAST_BLOCK if vast else BLOCK
+        size = f"max(1, {block} // ({inner}))" if inner else str(block)
         lines = list(writer.row[0])
         for time, walked in enumerate(passes):
             if walked.body:
@@ -144,8 +152,9 @@ class _Assembler:
     def _pass(self, writer: NestWriter, time: int, walked: Walk, outer: str) -> list[str]:
         n, folds = writer.number, walked.folds
         inside = writer.start(time) + walked.loops(writer, "first", "last")
+        inside += ["loops.settle()"] if walked.streamed else []
         inside += [f"return {', '.join(folds)}"] if folds else []
-        takes = self.names_in(inside, _assigned(inside))
+        takes = self.names_in(inside, assigned(inside))
         name = f"pass{n}_{time}_{_HASH}"
         self.functions.append(_function(name, [*takes, "first", "last"], inside))
         call = (
@@ -176,14 +185,6 @@ def _by_number(name: str) -> tuple[str, int]:
     return letters[0], int(digits[0])
 
 
-def _assigned(lines: list[str]) -> frozenset[str]:
-    """Return the names that some lines define."""
-    text = "\n".join(lines)
-    return frozenset(re.findall(r"^\s*(\w+) = ", text, re.M)) | frozenset(
-        re.findall(r"^\s*for (\w+) in", text, re.M)
-    )
-
-
 def emit(
     graph: Graph,
     arrays: tuple[int, ...],
@@ -206,7 +207,7 @@ def emit(
     for number in range(len(nests)):
         assembler.add(number)
     body = temps + assembler.driver
-    own = _assigned(body)
+    own = assigned(body)
     takes = [n for n in assembler.names_in(body, own) if not n.startswith(("i", "j")) or n in names]
     takes.append("shares")
     serial = [line.replace("prange(", "range(") for line in body]

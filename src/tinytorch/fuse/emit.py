@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tinytorch.fuse import streams
 from tinytorch.fuse.ir import Node, is_reduction
-from tinytorch.fuse.schedule import Index, Value, is_heavy, operand_values, walk
+from tinytorch.fuse.schedule import Index, Store, Value, is_heavy, operand_values, walk
 from tinytorch.fuse.table import LIMITED, OPERATIONS, REDUCTIONS, identity
 from tinytorch.fuse.variant import Program, literal, type_name
 
 BLOCK = 16_384  # columns that one task folds or writes
+VAST_BLOCK = 65_536  # where arrays fill the last cache: two places in it are far apart
 TOGETHER = 4  # vectors whose chains of operations overlap, where the chains are long
 TURN = 512  # columns, between wishes for as many of the next row
 INDENT = "    "
@@ -25,7 +27,8 @@ class Walk:
     """One pass over the columns: the statements for an element, and the names of what they fold.
 
     `check` sets `beyond` where an element is outside of what the body holds for; `careful` is the
-    body that holds for all. `heavy`: the elements take a function's polynomial.
+    body that holds for all. `heavy`: the elements take a function's polynomial. `streamed`: the
+    result that goes past the caches, and the body that sends it.
     """
 
     body: list[str]
@@ -33,9 +36,14 @@ class Walk:
     check: list[str]
     careful: list[str]
     heavy: bool
+    streamed: tuple[Store, list[str]] | None = None
 
     def loops(self, writer: NestWriter, first: str, last: str) -> list[str]:
         """Return the loops over the columns."""
+        if self.streamed:
+            store, stream = self.streamed
+            far = not (writer.rows or self.heavy)
+            return streams.columns_loops(writer, store, (self.body, stream), (first, last), far)
         told = [f"loops.interleave({TOGETHER})"] if self.heavy else []
         fast = writer.columns_loop(told + self.body, first, last)
         if not self.check:
@@ -67,6 +75,8 @@ class NestWriter:
         self.body: list[str] = []
         self.kept_now: set[Value] = set()
         self.careful = False
+        self.streamed: Store | None = None  # what is being written past the caches
+        self.kept = streams.kept(self)  # where values are kept
         self.limited: list[Value] = []  # operands of what holds for moderate values only
 
     # ------------------------------------------------------------------------- axes
@@ -137,8 +147,8 @@ class NestWriter:
             text = f"({text}) * {self.extent(group)} + {name}" if text else name
         return text or "0"
 
-    def _at(self, name: str, index: Index) -> str:
-        """Return the middle arguments of a load or store."""
+    def at(self, name: str, index: Index) -> str:
+        """Return the place of an element, as loads and stores take it."""
         layout = self.program.layout(name)
         if layout == "C":
             return f"({self._flat(index)},)"
@@ -151,11 +161,12 @@ class NestWriter:
 
     def load(self, name: str, index: Index) -> str:
         """Return the expression that reads an element."""
-        return f"loops.load({name}, {self._at(name, index)}, {self._scope(name)})"
+        return f"loops.load({name}, {self.at(name, index)}, {self._scope(name)})"
 
     def store(self, name: str, index: Index, value: str) -> str:
         """Return the statement that writes an element."""
-        return f"loops.store({name}, {self._at(name, index)}, {value}, {self._scope(name)})"
+        how = "stream" if self.streamed and name == f"out{self.streamed.target[1]}" else "store"
+        return f"loops.{how}({name}, {self.at(name, index)}, {value}, {self._scope(name)})"
 
     # ------------------------------------------------------------------------- values
 
@@ -218,7 +229,7 @@ class NestWriter:
 
     def _room(self, value: Value) -> tuple[str, Index]:
         """Return the array that keeps a value for later passes, and the index there."""
-        kind, place = self.nest.kept[value]
+        kind, place = self.kept[value]
         if kind == "out":
             return f"out{place}", value[1]
         columns = {axis for group in self.columns for axis in group}
@@ -243,11 +254,17 @@ class NestWriter:
             self.careful = True
             careful, _ = self.pass_body(time)
             self.careful = False
+        stream: tuple[Store, list[str]] | None = None
+        self.streamed = streams.streamed(self, time)
+        if self.streamed:
+            self.kept_now = set(kept)
+            stream = self.streamed, self.pass_body(time)[0]
+            self.streamed = None
         self.kept_now = after
         heavy = any(
             is_heavy(self.graph, self.nest, root) for root in self.nest.roots(self.graph, time)
         )
-        return Walk(body, folds, check, careful, heavy)
+        return Walk(body, folds, check, careful, heavy, stream)
 
     def pass_body(self, time: int) -> tuple[list[str], list[str]]:
         """Return the statements for one element of a pass, and the names of what it folds."""
@@ -258,7 +275,7 @@ class NestWriter:
         for store in nest.stores:
             if store.per_element and store.time == time:
                 name = f"out{store.target[1]}"
-                if nest.kept.get(store.value) != store.target:
+                if self.kept.get(store.value) != store.target:
                     stores.append(self.store(name, store.value[1], self.value(store.value)))
                 else:
                     self.value(store.value)
@@ -272,7 +289,7 @@ class NestWriter:
             total = f"r{fold}" if way == node.op else f"best{fold}"
             element = self.value(operand)
             steps.append(f"{total} = {step.format(total, element, t=type_name(kind))}")
-        for value in nest.kept:
+        for value in self.kept:
             if value in self.local and value not in self.kept_now:
                 stores.append(self.store(*self._room(value), self.local[value]))
                 self.kept_now.add(value)

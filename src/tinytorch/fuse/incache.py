@@ -4,7 +4,8 @@ A large call waits for memory and computes at once, and so lasts at least as lon
 the two. How long moving takes, a copy of as many bytes says; how long computing takes is what is
 measured here: each thread runs the program's own machine code over a few rows, again and again,
 until it has worked through its share of the elements. No way of moving the data makes a call
-faster than that, only other instructions.
+faster than that, only other instructions. Where a large call's arrays fill the last cache and its
+results go past it, here they are stored as those of smaller calls are.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ _types = _numba.types
 _intrinsic = _numba.extending.intrinsic
 _helper = codecache.jit(inline=True, flags=frozenset())
 _BYTES = ir.IntType(8).as_pointer()
+_LINE_BYTES = 64
 
 
 def _annotate(module, access, scope, scopes):
@@ -77,6 +78,59 @@ def store(typing_context, array, index, value, unit, scope, scopes):
         return context.get_dummy_value()
 
     return _types.none(array, index, value, unit, scope, scopes), generate
+
+
+@_intrinsic(prefer_literal=True)
+def stream(typing_context, array, index, value, unit, scope, scopes):
+    """Set array[index] as `store` does, by whole vectors that go past the caches.
+
+    NOTE: only for a loop from one line's beginning to another's (`lead`). LLVM makes such vector
+    stores of those alone that it is told are aligned: the vectors are, the single elements that
+    they are made of are not. Where a loop stays scalar, no CPU asks that of a scalar store.
+    """
+    values = [t.literal_value for t in (unit, scope, scopes)]
+
+    def generate(context, builder, signature, args):
+        data = context.data_model_manager[array.dtype]
+        pointer = _pointer(context, builder, array, args[0], index, args[1], values[0])
+        number = context.cast(builder, args[2], value, array.dtype)
+        stored = builder.store(data.as_data(builder, number), pointer, align=_LINE_BYTES)
+        one = builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)])
+        stored.set_metadata("nontemporal", one)
+        _annotate(builder.module, stored, values[1], values[2])
+        return context.get_dummy_value()
+
+    return _types.none(array, index, value, unit, scope, scopes), generate
+
+
+@_intrinsic
+def _address(typing_context, array, index):
+    def generate(context, builder, signature, args):
+        pointer = _pointer(context, builder, array, args[0], index, args[1], True)
+        return builder.ptrtoint(pointer, context.get_value_type(_types.intp))
+
+    return _types.intp(array, index), generate
+
+
+@_helper
+def lead(array, index, count):
+    """Return how many of `count` elements from array[index] on come before a line's beginning.
+
+    All, where no element begins there.
+    """
+    gap = -_address(array, index) & (_LINE_BYTES - 1)
+    return count if gap % array.itemsize else min(count, gap // array.itemsize)
+
+
+@_intrinsic
+def settle(typing_context):
+    """Have what went past the caches be there for every thread before anything that follows."""
+
+    def generate(context, builder, signature, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return _types.none(), generate
 
 
 @_intrinsic

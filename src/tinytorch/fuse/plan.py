@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinytorch.errors import InvalidValue, ShapeError
+from tinytorch.fuse import variant as variants
 from tinytorch.fuse.drivers import Emitted, emit
 from tinytorch.fuse.program import Array, Program
 from tinytorch.fuse.variant import Variant
@@ -55,6 +56,14 @@ class Plan:
         self.apart: _Alias = (None,) * len(self.arrays)
         self.fresh: Callable[..., None] | None = None
         self.scalars = any(shape == () for shape in self.shapes)
+        vast = variants.vast_bytes()
+        self.vast = vast is not None and self._moved(arguments) >= vast
+
+    def _moved(self, arguments: tuple[Any, ...]) -> int:
+        """Return the bytes of all arrays."""
+        read = [int(arguments[i].nbytes) for i in self.arrays]
+        written = zip(self.shapes, self.dtypes, strict=True)
+        return sum(read) + sum(math.prod(shape) * dtype.itemsize for shape, dtype in written)
 
     def run(self, arguments: tuple[Any, ...]) -> Any:
         """Compute into fresh arrays."""
@@ -155,9 +164,13 @@ class Plan:
         """Return what runs a call with results in such memory: (arguments, results, threads)."""
         found = self.ready.get((outs, alias))
         if found is None:
-            code = self.code(Variant(self.layouts, outs, alias, self.blocks))
+            code = self.code(self.variant(outs, alias))
             found = self.ready[outs, alias] = self._bound(code, outs, arguments)
         return found
+
+    def variant(self, outs: tuple[str, ...], alias: _Alias) -> Variant:
+        """Return what results in such memory ask of the code."""
+        return Variant(self.layouts, outs, alias, self.blocks, self.vast)
 
     def code(self, variant: Variant) -> Code:
         """Return the compiled file for this kind of memory, from this process, disk or scratch."""
@@ -177,7 +190,7 @@ class Plan:
 
     def emit(self, variant: Variant | None = None) -> Emitted:
         """Return the file for a kind of memory, by default that of a call without `out`."""
-        variant = variant or Variant(self.layouts, self.contiguous, self.apart, self.blocks)
+        variant = variant or self.variant(self.contiguous, self.apart)
         names = tuple(self.names[i] for i in self.arrays)
         program = self.program
         return emit(program.graph, self.arrays, program.nests, variant, names, self.name)

@@ -21,8 +21,8 @@ from tinytorch.fuse.trace import Arguments, Host, Number, Recorder, Trace
 
 Array = np.ndarray[Any, Any]
 _TAKEN = re.compile(
-    r"[a-z]+\d+(_\d+)?|math|np|loops|trig|vmath|jit|prange|row|rest|turn|first|last|shares?|block"
-    r"|beyond|range|min|max"
+    r"[a-z]+\d+(_\d+|_far)?|math|np|loops|trig|vmath|jit|prange|row|rest|turn|first|last|shares?|block"
+    r"|beyond|edge|half|middle|end|range|min|max"
 )
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinytorch.fuse.ir import DType, Graph
 from tinytorch.fuse.schedule import Nest
+from tinytorch.measure.caches import detect_caches, instances
+from tinytorch.native import level, threads
 
 
 @dataclass(frozen=True)
@@ -16,13 +19,27 @@ class Variant:
 
     inputs, outputs: the layout of each array, 'C', 'inner' (its last axis has no gaps) or
     'strided'. alias: for each input the result that is the same memory, or None. blocks: for each
-    nest whether its rows are too few to share.
+    nest whether its rows are too few to share. vast: the arrays fill the last cache.
     """
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     alias: tuple[int | None, ...]
     blocks: tuple[bool, ...]
+    vast: bool = False
+
+
+@functools.cache
+def vast_bytes() -> int | None:
+    """Return how many bytes a call's arrays must have to be vast: what the last caches hold.
+
+    None, never, where no cache's size can be read, and where 32-byte vectors are not to be had.
+    """
+    known = [c for c in detect_caches() if c.kind != "instruction"]
+    if not known or level.isa() == "v128":
+        return None
+    last = max(known, key=lambda cache: cache.level)
+    return last.size_bytes * instances(threads.usable_cpus(), last.shared_by)
 
 
 def type_name(dtype: DType) -> str:
