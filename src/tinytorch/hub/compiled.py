@@ -13,20 +13,33 @@ from tinytorch.native.encoder.encoder import Dense, Encoder, Model, takes
 if TYPE_CHECKING:
     from tinytorch.hub import bert
 
+_LAYERS = ("attend", "project", "widen", "narrow")
+
 
 def _parts(dense: QuantizedDense, bias: Array, even: Array | None = None) -> list[CodedDense]:
     """Return a layer's parts, each with the whole bias, which is added once."""
     return [CodedDense(part.packed, bias, dense.inverse, even) for part in dense.parts]
 
 
+def _plain(encoder: bert.Encoder, model: Model) -> Encoder:
+    layers: list[Dense] = []
+    for block in encoder.blocks:
+        biases = {"project": block.project_bias}
+        for name in _LAYERS:
+            dense = getattr(block, name)
+            layers.append(Dense(dense.weight, biases.get(name, dense.bias)))
+    return Encoder(dataclasses.replace(model, weights=layers))
+
+
 def _coded(encoder: bert.Encoder, model: Model) -> CodedEncoder:
     layers: list[CodedDense] = []
     for block in encoder.blocks:
-        layers += _parts(block.attend, block.attend.bias)
-        layers += _parts(block.project, block.project_bias)
-        layers += _parts(block.widen, block.widen.bias, block.narrow.inverse)
-        layers += _parts(block.narrow, block.narrow.bias)
-    return CodedEncoder(dataclasses.replace(model, weights=layers), len(block.project.parts))
+        attend, project, widen, narrow = (getattr(block, name) for name in _LAYERS)
+        layers += _parts(attend, attend.bias)
+        layers += _parts(project, block.project_bias)
+        layers += _parts(widen, widen.bias, narrow.inverse)
+        layers += _parts(narrow, narrow.bias)
+    return CodedEncoder(dataclasses.replace(model, weights=layers), len(project.parts))
 
 
 def compiled(encoder: bert.Encoder) -> Encoder | None:
@@ -48,14 +61,5 @@ def compiled(encoder: bert.Encoder) -> Encoder | None:
         config.activation,
         config.eps,
     )
-    if isinstance(encoder.blocks[0].attend, QuantizedDense):
-        return _coded(encoder, model)
-    layers = []
-    for block in encoder.blocks:
-        layers += [
-            Dense(block.attend.weight, block.attend.bias),
-            Dense(block.project.weight, block.project_bias),
-            Dense(block.widen.weight, block.widen.bias),
-            Dense(block.narrow.weight, block.narrow.bias),
-        ]
-    return Encoder(dataclasses.replace(model, weights=layers))
+    is_coded = isinstance(encoder.blocks[0].attend, QuantizedDense)
+    return _coded(encoder, model) if is_coded else _plain(encoder, model)

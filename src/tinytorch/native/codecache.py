@@ -187,9 +187,7 @@ def _part(name: str) -> str | None:
     return None if place is None else str(place / name)
 
 
-def c_function(
-    function: Callable[..., Any], signature: Any, flags: frozenset[str] = FLAGS
-) -> Any:
+def c_function(function: Callable[..., Any], signature: Any, flags: frozenset[str] = FLAGS) -> Any:
     """Compile a function for one Numba signature as C would; its `.address` can be called.
 
     Code that many compiled functions use is compiled once this way, where calling it by name would

@@ -152,7 +152,9 @@ def prefetch(builder, place, *, writes=False, locality=3):
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(place, byte), word(int(writes)), word(locality), word(1)])
+    builder.call(
+        function, [builder.bitcast(place, byte), word(int(writes)), word(locality), word(1)]
+    )
 
 
 def _asking(*, writes, locality=3):

@@ -13,7 +13,16 @@ from typing import Any
 
 from tinytorch.native.codecache import FLAGS, c_function, jit
 from tinytorch.native.encoder.settle import settle
-from tinytorch.native.pointers import ask_for_near, ask_to_write, bytes_at, call, floats_at, ints_at, longs_at, types
+from tinytorch.native.pointers import (
+    ask_for_near,
+    ask_to_write,
+    bytes_at,
+    call,
+    floats_at,
+    ints_at,
+    longs_at,
+    types,
+)
 
 # panels, starts and kinds as in `int8.Weights`; the sums' four numbers a column are floats,
 # `column_count` of each kind; `inverse` (K) is what its rows are multiplied by before they become
@@ -22,8 +31,6 @@ Coded = namedtuple(
     "Coded", "panels starts kinds columns column_count steps N K row_bytes bias inverse even"
 )
 SIZE = len(Coded._fields)
-import os
-ASK=os.environ.get('ASK','1')=='1'
 # What all weights share: the tile, its routine, and the bytes and the largest of a code.
 Coder = namedtuple("Coder", "rows columns finished tile code_bytes top lanes")
 
@@ -68,8 +75,7 @@ def _multiply(
         width = min(c.columns, last - j)
         for i in range(0, rows, c.finished):
             count = min(c.finished, rows - i)
-            if ASK:
-                ask_for_near(bytes_at(following), 1, asked, asked)
+            ask_for_near(bytes_at(following), 1, asked, asked)
             following += asked
             target = floats_at(out + 4 * (i * out_row + j - first))
             # A tile's time before they are written: rows' ends lie in as many pages.

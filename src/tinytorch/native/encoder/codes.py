@@ -19,8 +19,8 @@ from llvmlite import ir
 from tinytorch.native.codecache import jit
 from tinytorch.native.encoder.rows import add_bias, squares
 from tinytorch.native.encoder.settle import Vectors
-from tinytorch.native.int8.rows import _extremes, _magnitude
 from tinytorch.native.gemm.microkernel import LANES
+from tinytorch.native.int8.rows import _extremes, _magnitude
 from tinytorch.native.pointers import at, cgutils, intrinsic, types
 from tinytorch.native.simd import like
 
@@ -165,10 +165,10 @@ def normalise(y, bias, width, norm, even, about, place, numbers):
 
 @jit
 def marked(x, width, marks, source_scale, top, place, numbers):
-    """Write the codes of a row whose range is known by its marks, and what it was made of by scale."""
+    """Write the codes of a row whose range is in its marks; NaN if what it was made of is."""
     low, high = _marked(marks)
     span = _span(low, high, top)
-    if not source_scale == source_scale:
+    if source_scale != source_scale:
         span = like(top, math.nan), like(top, 0.0)
     _put(x, width, span, place, numbers[0], numbers[1])
 
