@@ -142,7 +142,7 @@ class CodedEncoder(Encoder):
     def _code_floats(self, rows: int, depth: int) -> int:
         """Return the floats that rows of codes take, with those of the last tile."""
         high, dot = self._dot.rows, self._dot
-        return -(-rows // high) * high * (dot.padded(depth) * dot.code_bytes) // 4 + 16
+        return int(-(-rows // high) * high * dot.padded(depth) * dot.code_bytes) // 4 + 16
 
     def _shared_sizes(self, T: int, mode: int) -> dict[str, int]:
         H = self._model.width
