@@ -65,6 +65,7 @@ def row_at(start, row, width):
 
 @jit
 def norm_of(address, index):
+    """Return a layer norm's gain and shift, by address, and its eps."""
     frame = frame_at(address)
     place = longs_at(frame.norms + 16 * index)
     eps = floats_at(frame.eps)
@@ -260,6 +261,7 @@ def _own_norm(address, number, rows, room):
 
 @jit
 def copy_rows(source, count, target):
+    """Copy `count` floats from address to address."""
     copy(floats_at(source), count, floats_at(target))
 
 
