@@ -31,8 +31,6 @@ _TEXTS = (
     "A function returns an object; its name, like any other, is bound in the local namespace.",
 )
 _LAYERS = ("attend", "project", "widen", "narrow")
-# The parts that the inner layer's codes are cut into where they have 7 bits.
-_PARTS = 4
 
 
 class _Recorded:
@@ -70,20 +68,19 @@ def _factors(largest: Array, weight: Array) -> Array:
     return np.asarray(np.exp(logs - logs.mean()), np.float32)
 
 
-def _coded(dense: PlainDense, factors: Array | None, wanted: int = 1) -> QuantizedDense:
-    """Return a layer in codes, its depth in so many parts where codes have 7 bits."""
+def _coded(dense: PlainDense, factors: Array | None, groups: int = 0) -> QuantizedDense:
+    """Return a layer in codes: its depth in parts that keep `groups` whole, if there are any."""
     from tinytorch.kernels.quantized import prepack
-    from tinytorch.native.int8 import dots
+    from tinytorch.native.encoder.coded_encoder import parts_for
 
     weight = dense.weight if factors is None else dense.weight * factors[:, None]
     inverse = None if factors is None else 1 / factors
-    if dots.fastest().top.bit_length() == 8 or weight.shape[0] % wanted:
-        wanted = 1
-    parts = tuple(prepack(part) for part in np.split(weight, wanted))
-    return QuantizedDense(parts, dense.bias, inverse)
+    parts = parts_for(weight.shape[0], groups) if groups else 1
+    packed = tuple(prepack(part) for part in np.split(weight, parts))
+    return QuantizedDense(packed, dense.bias, inverse)
 
 
-def _coded_block(block: Block, ranges: dict[str, Array]) -> Block:
+def _coded_block(block: Block, ranges: dict[str, Array], heads: int) -> Block:
     attend, project, widen, narrow = (getattr(block, name) for name in _LAYERS)
     # Attention takes means of values, so what they are divided by, its output is divided by.
     through = _factors(ranges["project"], project.weight)
@@ -96,9 +93,9 @@ def _coded_block(block: Block, ranges: dict[str, Array]) -> Block:
     return dataclasses.replace(
         block,
         attend=_coded(attend, _factors(ranges["attend"], weight)),
-        project=_coded(project, None),
+        project=_coded(project, None, heads),
         widen=_coded(widen, _factors(ranges["widen"], widen.weight)),
-        narrow=_coded(narrow, _factors(ranges["narrow"], narrow.weight), _PARTS),
+        narrow=_coded(narrow, _factors(ranges["narrow"], narrow.weight), narrow.weight.shape[0]),
     )
 
 
@@ -106,5 +103,8 @@ def coded(encoder: Encoder) -> Encoder:
     """Return an encoder with its products in INT8 codes."""
     made = copy.copy(encoder)
     ranges = _ranges(encoder)
-    made.blocks = [_coded_block(b, own) for b, own in zip(encoder.blocks, ranges, strict=True)]
+    made.blocks = [
+        _coded_block(block, own, encoder.config.heads)
+        for block, own in zip(encoder.blocks, ranges, strict=True)
+    ]
     return made
