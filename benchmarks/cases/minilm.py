@@ -17,7 +17,7 @@ from case import Bar, Case, Group, Judge
 from tinytorch.cli.embed import installed_model
 from tinytorch.ops.spec import Array
 
-_BATCHES = ((1, 16), (1, 128), (8, 128), (32, 128))
+BATCHES = ((1, 16), (1, 128), (8, 128), (32, 128))
 _LAYERS, _WIDTH, _INNER = 6, 384, 1536
 # Sequences of a batch whose embeddings are verified.
 _VERIFIED = 4
@@ -33,7 +33,8 @@ def _products(lengths: Sequence[int]) -> int:
     return _LAYERS * sum(lengths) * _WIDTH * (4 * _WIDTH + 2 * _INNER)
 
 
-def _full(batch: int, length: int) -> tuple[Array, ...]:
+def full(batch: int, length: int) -> tuple[Array, ...]:
+    """Return the ids of a full batch and its mask."""
     ids = np.random.default_rng([batch, length]).integers(1000, 20_000, (batch, length))
     return ids, np.ones((batch, length), np.int64)
 
@@ -92,8 +93,8 @@ def _case(name: str, folder: Path, precision: str, inputs: Any, lengths: Sequenc
 
 def _cases(folder: Path, precision: str) -> tuple[Case, ...]:
     full = [
-        _case(f"minilm {b}x{t}", folder, precision, functools.partial(_full, b, t), [t] * b)
-        for b, t in _BATCHES
+        _case(f"minilm {b}x{t}", folder, precision, functools.partial(full, b, t), [t] * b)
+        for b, t in BATCHES
     ]
     lengths = _mixed(folder)[1].sum(axis=1).tolist()
     mixed = functools.partial(_mixed, folder)
