@@ -92,13 +92,13 @@ def _case(name: str, folder: Path, precision: str, inputs: Any, lengths: Sequenc
 
 
 def _cases(folder: Path, precision: str) -> tuple[Case, ...]:
-    full = [
+    whole = [
         _case(f"minilm {b}x{t}", folder, precision, functools.partial(full, b, t), [t] * b)
         for b, t in BATCHES
     ]
     lengths = _mixed(folder)[1].sum(axis=1).tolist()
     mixed = functools.partial(_mixed, folder)
-    return (*full, _case("minilm 32 sentences", folder, precision, mixed, lengths))
+    return (*whole, _case("minilm 32 sentences", folder, precision, mixed, lengths))
 
 
 def groups() -> tuple[Group, ...]:
