@@ -18,7 +18,7 @@ from tinytorch.cli.embed import installed_model
 from tinytorch.ops.spec import Array
 
 BATCHES = ((1, 16), (1, 128), (8, 128), (32, 128))
-_LAYERS, _WIDTH, _INNER, _HEADS = 6, 384, 1536, 12
+_LAYERS, _WIDTH, _INNER = 6, 384, 1536
 # Sequences of a batch whose embeddings are verified.
 _VERIFIED = 4
 
@@ -85,9 +85,6 @@ def _case(name: str, folder: Path, precision: str, inputs: Any, lengths: Sequenc
             "folder": str(folder),
             "precision": precision,
             "products": _products(lengths),
-            "layers": _LAYERS,
-            "width": _WIDTH,
-            "heads": _HEADS,
         },
         flops=_flops(lengths),
         quick=name == "minilm 8x128",
