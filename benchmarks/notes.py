@@ -149,9 +149,9 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "a layer's weights run at 93 to 96 GFLOP/s, of the 102 that registers alone reach; at "
         "8x128 attention is 5 to 8 % of the time, GELU 1 to 2, norms too little to tell. The "
         "column float32 peak is as many multiply-adds as the products have, of registers, and "
-        "nothing else. Three more ways were tried for the products, in turns with what is there: the "
-        "next panel of weights asked for into the second cache, a part with every two tiles (0.92 "
-        "to 0.96 times as fast, and no better in blocks of 48 or 96 rows); panels of 12 KiB (0.93 "
+        "nothing else. Three more ways were tried for the products, in turns with what is there: "
+        "the next panel of weights asked for into the second cache, a part with every two tiles "
+        "(0.92 to 0.96 times as fast, and no better in blocks of 48 or 96 rows); panels of 12 KiB (0.93 "
         "to 0.98); and of 16 KiB (0.92 to 1.00), where 24 KiB leave the first cache little room "
         "beside them.",
     },
