@@ -151,8 +151,8 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "column float32 peak is as many multiply-adds as the products have, of registers, and "
         "nothing else. Three more ways were tried for the products, in turns with what is there: "
         "the next panel of weights asked for into the second cache, a part with every two tiles "
-        "(0.92 to 0.96 times as fast, and no better in blocks of 48 or 96 rows); panels of 12 KiB (0.93 "
-        "to 0.98); and of 16 KiB (0.92 to 1.00), where 24 KiB leave the first cache little room "
+        "(0.92 to 0.96 times as fast, and no better in blocks of 48 or 96 rows); panels of 12 KiB "
+        "(0.93 to 0.98); and of 16 KiB (0.92 to 1.00), where 24 KiB leave the first cache little room "
         "beside them.",
     },
     "minilm8": {
