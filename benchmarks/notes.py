@@ -151,9 +151,9 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "column float32 peak is as many multiply-adds as the products have, of registers, and "
         "nothing else. Three more ways were tried for the products, in turns with what is there: "
         "the next panel of weights asked for into the second cache, a part with every two tiles "
-        "(0.92 to 0.96 times as fast, and no better in blocks of 48 or 96 rows); panels of 12 KiB "
-        "(0.93 to 0.98); and of 16 KiB (0.92 to 1.00), where 24 KiB leave the first cache little room "
-        "beside them.",
+        "(0.85 to 0.96 times as fast, in blocks of 48 or 96 rows 0.86 to 0.99); panels of 12 KiB "
+        "(0.93 to 0.98); and of 16 KiB (0.92 to 1.00), where 24 KiB leave the first cache little "
+        "room beside them.",
     },
     "minilm8": {
         "": "Codes of activations have 7 bits where the CPU lacks INT8 dot products (VNNI), for "
@@ -166,9 +166,9 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "(2.7, 91 and 390 ms). The fifth is how it is now: rows become codes where they are made, "
         "and sums are added or activated as they are settled. In turns with the fourth, on 2 "
         "threads, it was 1.07, 1.12 and 1.09 times as fast (1x128: 1.10, sentences: 1.10). With "
-        "the inner layer's weights in codes up to 85, where sums of 8 products nearly always fit "
-        "int16, another 1.02 to 1.04: cosines of twenty short sentences to float32 are 0.990 to "
-        "0.999, as before. The column INT8 peak is as many multiply-adds as the products have, "
+        "all weights in codes up to 85, where sums of 8 products nearly always fit int16, it was "
+        "another 1.02 to 1.04; now the inner layer's two are, for the least cosine of twenty short "
+        "sentences to float32 is then 0.990 (before either, 0.987). The column INT8 peak is as many multiply-adds as the products have, "
         "of the tile on operands in the first cache: no attention, norm, GELU or rounding, and no "
         "weights read from memory. Without VNNI, 16 multiply-adds of a lane "
         "take 9 instructions at best, 5 of which multiply, and with it 4. Best peer / floor is "
@@ -176,11 +176,11 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "tile reaches 133 billion multiply-adds a second; over a layer's "
         "real weights 115 with codes up to 127 (four records in five need two sums in int16) and "
         "128 with 85; but for 16 rows 97 and 103, for weights come from the last cache. Left out "
-        "one at a time from the whole at 8x128, wrong but timed, in units of the products at the "
+        "one at a time on one thread at 8x128, wrong but timed, in units of the products at the "
         "peak: attention takes 0.27, settling 0.22, weights that come from the last cache 0.06, "
         "norms and codes too little to tell. Not kept: an activation's codes in 2 parts and not "
-        "4, fewer sums to settle (1.01 to 1.05 times as fast, but errs by a tenth more), and "
-        "columns for threads at 1x128 (0.97).",
+        "4, fewer sums to settle (1.02 to 1.05 times as fast, but 1 - cosine is a quarter more), "
+        "and columns for threads at 1x128 (0.97).",
     },
     "generation": {
         "": "A step is one compiled call on keys and values where they lie, the threads sharing "
