@@ -94,7 +94,7 @@ class Session:
                 for group, some in chosen:
                     self._hold(turns, group, some)
                 turns.close()
-                for held in house.bars(self._asked.quick) if with_house else ():
+                for held in house.bars(self._asked.quick, setting) if with_house else ():
                     self._house.append(held)
                     say(_verdict(held))
                     self._keep()

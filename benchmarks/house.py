@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterator
 
 import bookkeeping
 import numpy as np
+import peaks
+from process import Setting
 from results import Held
 from sentences import sentences
 
@@ -295,7 +297,7 @@ ALL: tuple[Callable[[], Iterator[Held]], ...] = (
 )
 
 
-def bars(quick: bool) -> Iterator[Held]:
+def bars(quick: bool, setting: Setting) -> Iterator[Held]:
     """Measure the bars, one after the other."""
-    for part in QUICK if quick else ALL:
+    for part in QUICK if quick else (*ALL, functools.partial(peaks.encoder, setting)):
         yield from part()

@@ -163,8 +163,15 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "at all where they are whole sequences (6.4, 22, 170 and 715 ms); and, for few "
         "rows, shares of the columns of each weight that meet after each product (4.2 ms at "
         "1x16, where each thread otherwise reads all 42 MB of weights). What is left is the "
-        "products' own speed: 85 to 90 GFLOP/s a core, of the 95 that the micro-kernel "
-        "reaches on blocks in the second cache.",
+        "products' own speed. On one quiet thread, in blocks of 72 rows, the products by each of "
+        "a layer's weights run at 93 to 96 GFLOP/s, of the 102 that registers alone reach; at "
+        "8x128 attention is 5 to 8 % of the time, GELU 1 to 2, norms too little to tell. The "
+        "column float32 peak is as many multiply-adds as the products have, of registers, and "
+        "nothing else. Three more ways were tried for the products, in turns with what is there: "
+        "the next panel of weights asked for into the second cache, a part with every two tiles "
+        "(0.85 to 0.96 times as fast, in blocks of 48 or 96 rows 0.86 to 0.99); panels of 12 KiB "
+        "(0.93 to 0.98); and of 16 KiB (0.92 to 1.00), where 24 KiB leave the first cache little "
+        "room beside them.",
     },
     "minilm8": {
         "": "Codes of activations have 7 bits where the CPU lacks INT8 dot products (VNNI), for "
@@ -174,12 +181,25 @@ NOTES: Mapping[str, Mapping[str, str]] = {
         "queries, keys and values in float32 and the rest in 8 bits (10, 174 and 650 ms); "
         "the same products in compiled layers (3.9, 155 and 576 ms); all products in evened "
         "7 bits (2.8, 113 and 440 ms); and these with the wide tiles of the table of INT8 layers "
-        "(2.7, 91 and 390 ms). The column INT8 peak is the time of as many multiply-adds as the "
-        "products have, of that tile on operands in the first cache, and of nothing else: no "
-        "attention, softmax, norm, GELU or rounding, and no weights read from memory. At 8x128 it "
-        "is half of ours. There 1.8 times ONNX Runtime's INT8 asks for three fifths of the peak "
-        "from the whole model, and layers alone reach 0.7 to 0.75 of it; attention in float32 "
-        "takes another 7 ms.",
+        "(2.7, 91 and 390 ms). The fifth is how it is now: rows become codes where they are made, "
+        "and sums are added or activated as they are settled. In turns with the fourth, on 2 "
+        "threads, it was 1.07, 1.12 and 1.09 times as fast (1x128: 1.10, sentences: 1.10). With "
+        "all weights in codes up to 85, where sums of 8 products nearly always fit int16, it was "
+        "another 1.02 to 1.04; now the inner layer's two are, for the least cosine of twenty short "
+        "sentences to float32 is then 0.990 (before either, 0.987). "
+        "The column INT8 peak is as many multiply-adds as the products have, "
+        "of the tile on operands in the first cache: no attention, norm, GELU or rounding, and no "
+        "weights read from memory. Without VNNI, 16 multiply-adds of a lane "
+        "take 9 instructions at best, 5 of which multiply, and with it 4. Best peer / floor is "
+        "the most that could be reached here against ONNX Runtime in float32. On one thread, the "
+        "tile reaches 133 billion multiply-adds a second; over a layer's "
+        "real weights 115 with codes up to 127 (four records in five need two sums in int16) and "
+        "128 with 85; but for 16 rows 97 and 103, for weights come from the last cache. Left out "
+        "one at a time on one thread at 8x128, wrong but timed, in units of the products at the "
+        "peak: attention takes 0.27, settling 0.22, weights that come from the last cache 0.06, "
+        "norms and codes too little to tell. Not kept: an activation's codes in 2 parts and not "
+        "4, fewer sums to settle (1.02 to 1.05 times as fast, but 1 - cosine is a quarter more), "
+        "and columns for threads at 1x128 (0.97).",
     },
     "generation": {
         "": "A step is one compiled call on keys and values where they lie, the threads sharing "

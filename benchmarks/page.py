@@ -93,8 +93,9 @@ def _floor_of(group: Data) -> Iterator[str]:
     if not math.isnan(theirs):
         ours = _mean(_above_floor(group, case, OURS) for case in cases)
         names = ", or ".join(" or ".join(part) for part in group["floor"])
+        names += ", whichever takes longer" if len(group["floor"]) > 1 else ""
         yield (
-            f"- floor ({names}, whichever takes longer): the best peer takes {figures(theirs)} "
+            f"- floor ({names}): the best peer takes {figures(theirs)} "
             f"times as long, ours {figures(ours)} times (geometric means)"
         )
 

@@ -17,7 +17,7 @@ from case import Bar, Case, Group, Judge
 from tinytorch.cli.embed import installed_model
 from tinytorch.ops.spec import Array
 
-_BATCHES = ((1, 16), (1, 128), (8, 128), (32, 128))
+BATCHES = ((1, 16), (1, 128), (8, 128), (32, 128))
 _LAYERS, _WIDTH, _INNER = 6, 384, 1536
 # Sequences of a batch whose embeddings are verified.
 _VERIFIED = 4
@@ -33,7 +33,8 @@ def _products(lengths: Sequence[int]) -> int:
     return _LAYERS * sum(lengths) * _WIDTH * (4 * _WIDTH + 2 * _INNER)
 
 
-def _full(batch: int, length: int) -> tuple[Array, ...]:
+def full(batch: int, length: int) -> tuple[Array, ...]:
+    """Return the ids of a full batch and its mask."""
     ids = np.random.default_rng([batch, length]).integers(1000, 20_000, (batch, length))
     return ids, np.ones((batch, length), np.int64)
 
@@ -91,13 +92,13 @@ def _case(name: str, folder: Path, precision: str, inputs: Any, lengths: Sequenc
 
 
 def _cases(folder: Path, precision: str) -> tuple[Case, ...]:
-    full = [
-        _case(f"minilm {b}x{t}", folder, precision, functools.partial(_full, b, t), [t] * b)
-        for b, t in _BATCHES
+    whole = [
+        _case(f"minilm {b}x{t}", folder, precision, functools.partial(full, b, t), [t] * b)
+        for b, t in BATCHES
     ]
     lengths = _mixed(folder)[1].sum(axis=1).tolist()
     mixed = functools.partial(_mixed, folder)
-    return (*full, _case("minilm 32 sentences", folder, precision, mixed, lengths))
+    return (*whole, _case("minilm 32 sentences", folder, precision, mixed, lengths))
 
 
 def groups() -> tuple[Group, ...]:
@@ -115,7 +116,10 @@ def groups() -> tuple[Group, ...]:
     )
     own = "A real encoder, all-MiniLM-L6-v2"
     others = ("tinytorch", "ONNX Runtime", "ONNX Runtime INT8", "our float32", "INT8 peak")
+    peers = (*others[:2], "PyTorch", "float32 peak")
+    floats, codes = (_cases(folder, precision) for precision in ("float32", "int8"))
+    floors = ((("float32 peak",),), (("INT8 peak",),))
     return (
-        Group("minilm", own, _cases(folder, "float32"), (*others[:2], "PyTorch"), plain, 70),
-        Group("minilm8", f"{own}, in INT8", _cases(folder, "int8"), others, coded, 71),
+        Group("minilm", own, floats, peers, plain, 70, floor=floors[0]),
+        Group("minilm8", f"{own}, in INT8", codes, others, coded, 71, floor=floors[1]),
     )

@@ -65,5 +65,6 @@ _ALL = (
     Peer("our dense", "peers.ours", "tinytorch", "dense", yardstick=True),
     Peer("ONNX Runtime INT8", "peers.onnx_runtime", "onnxruntime", "int8", yardstick=True),
     Peer("INT8 peak", "peers.ours", "tinytorch", "peak", yardstick=True),
+    Peer("float32 peak", "peers.ours", "tinytorch", "float32 peak", yardstick=True),
 )
 PEERS: Mapping[str, Peer] = {peer.name: peer for peer in _ALL}

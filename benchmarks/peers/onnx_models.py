@@ -42,7 +42,7 @@ quantize_dynamic("fused.onnx", "int8.onnx", weight_type=QuantType.QInt8,
 """
 
 
-def _exported(folder: Path) -> None:
+def exported(folder: Path) -> None:
     """Write fused.onnx and int8.onnx into the current folder, unless they are there."""
     if Path("int8.onnx").is_file():
         return
@@ -64,20 +64,25 @@ def _session(path: str, threads: int) -> Any:
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
+def loaded(precision: str, threads: int) -> Any:
+    """Return a session of the model that was exported into the current folder."""
+    return _session("int8.onnx" if precision == "int8" else "fused.onnx", threads)
+
+
+def pooled(session: Any, ids: Any, mask: Any) -> Any:
+    """Return the embeddings of padded ids."""
+    return bert.pooled(session.run(["states"], {"ids": ids, "mask": mask})[0], mask)
+
+
 def encoder(params: Params, ids: Any, mask: Any, *, threads: int, variant: str = "") -> Run:
     """Return the hidden states in float32, or from its dynamic INT8 model."""
-    _exported(Path(params["folder"]))
+    exported(Path(params["folder"]))
     given = {"ids": ids, "mask": mask}
-    session = _session("int8.onnx" if variant else "fused.onnx", threads)
-
-    def embeddings(session: Any) -> Any:
-        return bert.pooled(session.run(["states"], given)[0], mask)
-
+    session = loaded("int8" if variant else "float32", threads)
     note = "fused by its optimizer"
     if variant:
-        exact = embeddings(_session("fused.onnx", threads))
-        worst = float(np.sum(exact * embeddings(session), axis=1).min())
+        exact = pooled(loaded("float32", threads), ids, mask)
+        worst = float(np.sum(exact * pooled(session, ids, mask), axis=1).min())
         note = f"dynamic INT8, cosine to float32 {worst:.2f} at least"
-    return Run(
-        lambda: session.run(["states"], given), False, note, check=lambda: embeddings(session)
-    )
+    check = lambda: pooled(session, ids, mask)  # noqa: E731
+    return Run(lambda: session.run(["states"], given), False, note, check=check)

@@ -104,11 +104,6 @@ def int8_peak(params: Params, x: Any, w: Any, b: Any, variant: str) -> Run:
     return _at_the_peak(x.shape[0] * w.size, b)
 
 
-def encoder_peak(params: Params, ids: Any, mask: Any, variant: str) -> Run:
-    """Return as many as the products of an encoder's layers have, and nothing else."""
-    return _at_the_peak(params["products"], ids)
-
-
 def _at_the_peak(multiply_adds: int, output: Any) -> Run:
     from tinytorch.measure.int8_peak import peak_call
 
@@ -148,13 +143,14 @@ MAKERS |= {
     "program in cache": _other("ours_bounds", "in_cache"),
     "quantized_linear float32": float32,
     "quantized_linear peak": int8_peak,
-    "encoder peak": encoder_peak,
     "sparse": sparse,
     "sparse dense": dense,
     "conv2d_backward": conv2d_backward,
     "quantized_linear": quantized_linear,
     "encoder": _other("ours_models", "encoder"),
     "encoder float32": _other("ours_models", "encoder"),
+    "encoder peak": _other("encoder_bounds", "in_int8"),
+    "encoder float32 peak": _other("encoder_bounds", "in_float32"),
     "generation": _other("ours_models", "generation"),
     "training": training,
 }

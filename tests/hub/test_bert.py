@@ -118,7 +118,12 @@ def test_results_depend_neither_on_threads_nor_on_how_the_work_is_cut(
     np.testing.assert_array_equal(found, wanted)
     with use_backend("numpy"):
         by_ops = np.concatenate(encoder.forward(sequences))
-    np.testing.assert_allclose(found, by_ops, atol=1e-4 if precision == "float32" else 0.5)
+        exact = np.concatenate(hub.load(model).forward(sequences))
+    if precision == "float32":
+        np.testing.assert_allclose(found, by_ops, atol=1e-4)
+    else:  # other codes, of scales of their own: as far from the exact states as those of ops
+        assert np.std(found - exact) <= 1.25 * np.std(by_ops - exact)
+        assert np.std(found - exact) < 0.25 * np.std(exact)
 
 
 def test_uneven_channels_are_evened_out(model: Path) -> None:

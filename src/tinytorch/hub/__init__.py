@@ -20,10 +20,10 @@ def load(path: str | Path, precision: str = "float32") -> Any:
 
     BERT-type encoders come as `hub.bert.Encoder`, GPT-2-type decoders as `hub.gpt2.Decoder`.
     `precision` is "float32" or, for encoders, "int8": then linear layers multiply INT8 codes,
-    weights a scale a column, activations a scale a row, except for the queries, keys and values of
-    attention. Raises InvalidValue for a folder that is missing,
-    incomplete or damaged, UnknownName for a kind of model that is not known, and MissingDependency
-    without the libraries of the extra `hub`.
+    weights a scale a column, activations a scale a row, or a part of one; attention between them
+    stays in float32. Raises InvalidValue for a folder that is missing, incomplete or damaged,
+    UnknownName for a kind of model that is not known, and MissingDependency without the libraries
+    of the extra `hub`.
     """
     if precision not in ("float32", "int8"):
         raise UnknownName("precision", precision, ("float32", "int8"))

@@ -153,7 +153,8 @@ class Encoder:
             return []
         lengths = [len(array) for array in arrays]
         states = self._states(np.concatenate(arrays), lengths)
-        return np.split(states, np.cumsum(lengths)[:-1])
+        ends = list(itertools.accumulate(lengths))
+        return [states[end - n : end] for n, end in zip(lengths, ends, strict=True)]
 
     def _checked(self, sequence: Sequence[int]) -> Array:
         ids = np.asarray(sequence)

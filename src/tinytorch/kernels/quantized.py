@@ -48,19 +48,19 @@ class PackedWeight:
         return self.packed.dot.top.bit_length()
 
 
-def weight_codes(weight: Array) -> tuple[Array, Array]:
+def weight_codes(weight: Array, top: int = _TOP) -> tuple[Array, Array]:
     """Return int8 codes (K, N) and float32 scales (N,) of a weight: symmetric, by column.
 
-    scale = max|w| / 127, so a column's largest weight is exact; a column of zeros has scale 1.
+    scale = max|w| / top, so a column's largest weight is exact; a column of zeros has scale 1.
     Raises InvalidValue for NaN and infinity.
     """
     largest = np.max(np.abs(weight), axis=0, initial=0)
     if not np.isfinite(largest).all():
         raise InvalidValue("the weight holds NaN or infinity, which have no INT8 code")
-    scales = np.maximum(largest / np.float32(_TOP), np.finfo(np.float32).tiny)
+    scales = np.maximum(largest / np.float32(top), np.finfo(np.float32).tiny)
     scales = np.where(largest > 0, scales, 1).astype(np.float32)
     codes = np.rint(weight / scales)
-    return np.clip(codes, -_TOP, _TOP).astype(np.int8), scales
+    return np.clip(codes, -top, top).astype(np.int8), scales
 
 
 def prepack(

@@ -192,7 +192,7 @@ def _part(name: str) -> str | None:
     return None if place is None else str(place / name)
 
 
-def c_function(function: Callable[..., Any], signature: Any) -> Any:
+def c_function(function: Callable[..., Any], signature: Any, flags: frozenset[str] = FLAGS) -> Any:
     """Compile a function for one Numba signature as C would; its `.address` can be called.
 
     Code that many compiled functions use is compiled once this way, where calling it by name would
@@ -201,7 +201,7 @@ def c_function(function: Callable[..., Any], signature: Any) -> Any:
     numba()
     from tinytorch.native import kept  # which imports Numba
 
-    options = {"fastmath": set(FLAGS), "error_model": "numpy"}
+    options = {"fastmath": set(flags), "error_model": "numpy"}
     return kept.callback(function, signature, options, _part("c"))
 
 

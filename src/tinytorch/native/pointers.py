@@ -144,15 +144,20 @@ def integer_from(typing_context, address):
     return types.int64(types.int64), generate
 
 
-def prefetch(builder, place, *, writes=False):
-    """Emit a wish for the cache line at an address, to be read or written soon."""
+def prefetch(builder, place, *, writes=False, locality=3):
+    """Emit a wish for the cache line at an address, to be read or written soon.
+
+    `locality`: 3 for the first cache, 2 for the second.
+    """
     byte, word = ir.IntType(8).as_pointer(), ir.IntType(32)
     kind = ir.FunctionType(ir.VoidType(), [byte, word, word, word])
     function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
-    builder.call(function, [builder.bitcast(place, byte), word(int(writes)), word(3), word(1)])
+    builder.call(
+        function, [builder.bitcast(place, byte), word(int(writes)), word(locality), word(1)]
+    )
 
 
-def _asking(*, writes):
+def _asking(*, writes, locality=3):
     @intrinsic
     def ask(typing_context, pointer, rows, row, width):
         if not isinstance(pointer, types.CPointer):
@@ -165,7 +170,8 @@ def _asking(*, writes):
             with cgutils.for_range(builder, rows) as outer:
                 start = builder.gep(place, [builder.mul(outer.index, row)])
                 with cgutils.for_range_slice(builder, zero, width, step) as (index, _):
-                    prefetch(builder, builder.gep(start, [index]), writes=writes)
+                    place = builder.gep(start, [index])
+                    prefetch(builder, place, writes=writes, locality=locality)
             return context.get_dummy_value()
 
         return types.void(pointer, types.int64, types.int64, types.int64), generate
@@ -174,8 +180,9 @@ def _asking(*, writes):
 
 
 # (start, rows, row, width): ask for the lines of a matrix's rows, `row` elements apart, `width`
-# long, to be read soon; and to be written soon.
+# long, to be read soon; the same into the second cache; and to be written soon.
 ask_for = _asking(writes=False)
+ask_for_near = _asking(writes=False, locality=2)
 ask_to_write = _asking(writes=True)
 
 

@@ -126,8 +126,6 @@ def _multiply(address, index, share, source, target, activation):
         width_of(weight),
         activation,
         frame.strip,
-        0,
-        0,
     )
 
 

@@ -19,15 +19,12 @@ from tinytorch.native.aligned import address_of, aligned_empty
 from tinytorch.native.attention import attention, scores
 from tinytorch.native.codecache import c_function, jit, prange
 from tinytorch.native.encoder import dense, layers
-from tinytorch.native.encoder.dense import SIZE, Coder
 from tinytorch.native.encoder.frames import frame_of
 from tinytorch.native.encoder.layers import APART, BY_COLUMNS, BY_ROWS, STAGES
 from tinytorch.native.gemm import routines
 from tinytorch.native.gemm.epilogue import ACTIVATIONS
 from tinytorch.native.gemm.microkernel import tile_shape
 from tinytorch.native.gemm.prepacked import pack
-from tinytorch.native.int8 import product as int8
-from tinytorch.native.int8 import routines as int8_routines
 from tinytorch.native.pointers import call, types
 from tinytorch.native.room import Room
 
@@ -77,55 +74,26 @@ def run_stages(frame: Array, routine: Any, shares: int, stages: int) -> None:
 
 @dataclass(frozen=True)
 class Dense:
-    """A linear layer: its weight, (K, N) floats or packed codes, and its bias (N,).
+    """A linear layer in float32: its weight (K, N) and its bias (N,)."""
 
-    For codes, `inverse` (K,) is what activations are multiplied by before they become codes, and
-    the bias is added with the product, unless it is to be kept apart.
-    """
-
-    weight: Array | int8.Packed
+    weight: Array
     bias: Array
-    inverse: Array | None = None
-    is_bias_apart: bool = False
 
     @property
     def nbytes(self) -> int:
         """The bytes of the packed weight."""
-        if isinstance(self.weight, int8.Packed):
-            return int(self.weight.whole_panels().nbytes)
         (K, N), wide = self.weight.shape, tile_shape(np.float32).columns
         return int(4 * K * -(-N // wide) * wide)
 
     def panels(self) -> Array:
         """Return the packed weight, as bytes."""
-        if isinstance(self.weight, int8.Packed):
-            return self.weight.whole_panels()
         view = pack(self.weight).view
         flat = np.lib.stride_tricks.as_strided(view, (self.nbytes // 4,), (4,), writeable=False)
         return flat.view(np.uint8)
 
     def numbers(self, panels: Array, tables: Tables) -> list[int]:
         """Return it, its packed weight at `panels`, as compiled code takes it."""
-        weight, bias = self.weight, tables.hold(self.bias)
-        K, N = weight.shape
-        if not isinstance(weight, int8.Packed):
-            return [0, address_of(panels), K, N, bias, *[0] * (SIZE - 5)]
-        columns = weight.columns(None if self.is_bias_apart else self.bias)
-        tables.keep(weight.ways, columns)
-        inverse = 0 if self.inverse is None else tables.hold(self.inverse)
-        steps = weight.dot.steps(K)
-        rest = [address_of(weight.ways), address_of(columns), columns.strides[0], steps]
-        return [
-            1,
-            address_of(panels),
-            K,
-            N,
-            bias,
-            *rest,
-            weight.dot.padded(K),
-            inverse,
-            weight.dot.columns,
-        ]
+        return [address_of(panels), *self.weight.shape, tables.hold(self.bias)]
 
 
 @dataclass(frozen=True)
@@ -133,18 +101,20 @@ class Model:
     """What an encoder is made of, float32.
 
     words (vocabulary, H) and places (positions, H) are embeddings; norms are pairs of gain and
-    shift, (H,) each: the embeddings' first, then two for each layer. weights are four for each
-    layer: queries, keys and values side by side (H, 3H), of which only the queries' bias counts,
-    and is kept apart; the projection behind attention (H, H), whose bias must hold what the values'
-    comes to; (H, F); and (F, H), or more of them, equal parts of that depth.
+    shift, (H,) each: the embeddings' first, then two for each layer. weights are as many for each
+    layer, `Dense` or `coded_encoder.CodedDense`: queries, keys and values side by side (H, 3H), of
+    which only the queries' bias counts; the projection behind attention (H, H), whose bias must
+    hold what the values' comes to; (H, F); and (F, H). Where they are coded, the second and the
+    last may be several: parts of their depth.
     """
 
     words: Array
     places: Array
     norms: Sequence[tuple[Array, Array]]
-    weights: Sequence[Dense]
+    weights: Sequence[Any]
     layers: int
     heads: int
+    inner: int
     activation: str
     eps: float
 
@@ -152,11 +122,6 @@ class Model:
     def width(self) -> int:
         """H."""
         return int(self.words.shape[1])
-
-    @property
-    def inner(self) -> int:
-        """F."""
-        return int(self.weights[2].weight.shape[1])
 
 
 def takes(width: int, inner: int, heads: int) -> bool:
@@ -181,7 +146,7 @@ class Tables:
         """Keep arrays in memory."""
         self._kept += arrays
 
-    def weights(self, weights: Sequence[Dense]) -> list[int]:
+    def weights(self, weights: Sequence[Any]) -> list[int]:
         """Return the numbers of all weights, packed into one piece of memory.
 
         NOTE: NumPy asks for large pages for arrays of 4 MB and more. In pages of 4 KiB, as single
@@ -199,7 +164,7 @@ class Tables:
 
 
 class Encoder:
-    """A model as compiled code takes it."""
+    """A model as compiled code takes it, in float32."""
 
     def __init__(self, model: Model) -> None:
         """Make the tables."""
@@ -211,7 +176,6 @@ class Encoder:
         constants = np.zeros(_ZEROS_AT + 3 * max(H, F), np.float32)
         constants[:2] = model.eps, math.log2(math.e) / math.sqrt(H // A)
         score, (tile, pack, strip) = scores.address("float32"), routines.addresses("float32")
-        self._parts = len(model.weights) // model.layers - 3
         self._tile = tile_shape(np.float32)
         self._block = max(1, _BLOCK // self._tile.rows) * self._tile.rows
         self._group = attention.TILES * self._tile.rows
@@ -225,40 +189,15 @@ class Encoder:
             "dense": self._tables.hold(np.array(table)),
             "norms": self._tables.hold(np.array(norms)),
             "block": self._block, "group": self._group, "key_block": self._keys,
-            "multiply": dense.address(), "score": score, "tile": tile, "pack": pack, "strip": strip,
-            **self._coding(),
+            "score": score, "tile": tile, "pack": pack, "strip": strip,
+            "multiply": self._multiply(),
         }  # fmt: skip
 
-    def _coding(self) -> dict[str, int]:
-        """Return the numbers of INT8 products, and the bytes of scratch that they need."""
-        coded = [w.weight for w in self._model.weights if isinstance(w.weight, int8.Packed)]
-        self._code_room = 0
-        if not coded:
-            return {}
-        dot = coded[0].dot
-        block = -(-self._block // dot.rows) * dot.rows
-        widest = max(dot.padded(weight.shape[0]) for weight in coded) * dot.code_bytes
-        codes, numbers = -(-block * widest // 64) * 64, -(-block * 4 // 64) * 64
-        sums_end = codes + 2 * numbers + -(-4 * dot.finished_rows * dot.columns // 64) * 64
-        deepest = max(weight.shape[0] for weight in coded)
-        self._code_room = sums_end + 4 * block * deepest + 64
-        prepare, tile, finish = int8_routines.addresses(
-            dot.name, dot.code_bytes, "float32", "float32"
-        )
-        places = codes, codes + numbers, codes + 2 * numbers, sums_end
-        about = Coder(
-            dot.rows,
-            dot.columns,
-            block,
-            dot.code_bytes,
-            dot.top,
-            prepare,
-            tile,
-            finish,
-            *places,
-            dot.finished_rows,
-        )
-        return {"coder": self._tables.hold(np.array(about))}
+    def _multiply(self) -> int:
+        return dense.address()
+
+    def _routine(self) -> Any:
+        return _routine()
 
     def states(self, ids: Array, lengths: Sequence[int]) -> Array:
         """Return the hidden states (T, H) of sequences one behind the other; ids are int64."""
@@ -268,9 +207,8 @@ class Encoder:
         positions = np.arange(T) - np.repeat(starts[:-1], lengths)
         bounds, mode = self._bounds(starts, threads.get_num_threads())
         shares = len(bounds) - 1
-        sizes = self._shared_sizes(T, mode)
-        shared, size = places_of(sizes)
-        own, room = places_of(self._own_sizes(int(max(lengths)), mode))
+        shared, size = places_of(self._shared_sizes(T, mode))
+        own, room = places_of(self._own_sizes(T, int(max(lengths)), mode))
         start = ROOM.address(size + shares * room)
         call = {
             **self._about, **own, **{name: start + place for name, place in shared.items()},
@@ -279,10 +217,12 @@ class Encoder:
             "bounds": address_of(bounds), "states": address_of(out),
             "mode": mode, "shares": shares, "rooms": start + size, "room_bytes": room,
         }  # fmt: skip
-        count = self._about["layers"]
-        stages = {APART: 1, BY_ROWS: count + 1, BY_COLUMNS: STAGES * count + 1}[mode]
-        run_stages(frame_of(layers.Frame, call), _routine(), shares, stages)
+        run_stages(frame_of(layers.Frame, call), self._routine(), shares, self._stages(mode))
         return out
+
+    def _stages(self, mode: int) -> int:
+        count = self._model.layers
+        return {APART: 1, BY_ROWS: count + 1, BY_COLUMNS: STAGES * count + 1}[mode]
 
     def _shared_sizes(self, T: int, mode: int) -> dict[str, int]:
         """Return the floats that all shares have together."""
@@ -291,26 +231,33 @@ class Encoder:
         if mode != APART:
             sizes["joined"] = (2 if mode == BY_ROWS else 1) * 3 * T * H
         if mode == BY_COLUMNS:
-            sizes |= {"y": self._parts * T * H, "inner": T * F}
+            sizes |= {"y": T * H, "inner": T * F}
         return sizes
 
-    def _own_sizes(self, longest: int, mode: int) -> dict[str, int]:
+    def _own_sizes(self, T: int, longest: int, mode: int) -> dict[str, int]:
         """Return the floats of the parts of a share's scratch."""
-        H, d, rows = self._model.width, self._model.width // self._model.heads, self._block
-        tile, group, keys = self._tile, self._group, self._keys
+        H, rows = self._model.width, self._block
         return {
-            "y_at": self._parts * rows * H,
+            "y_at": rows * H,
             "inner_at": rows * self._model.inner,
-            "attention_at": attention._room_size(d, d, longest, tile, group, keys),
-            "codes_at": self._code_room // 4,
+            "attention_at": self._attention_size(longest),
             "joined_at": 0 if mode == BY_ROWS else 3 * H * max(longest, rows),
         }
+
+    def _attention_size(self, longest: int) -> int:
+        d = self._model.width // self._model.heads
+        return attention._room_size(d, d, longest, self._tile, self._group, self._keys)
+
+    def _most_shares(self, count: int) -> int:
+        """Return how many shares may have columns, of `count` threads."""
+        return count
 
     def _bounds(self, starts: Array, shares: int) -> tuple[Array, int]:
         """Return where the shares' rows begin, for equal work, and how the work is cut."""
         H, F, T = self._model.width, self._model.inner, int(starts[-1])
-        if shares > 1 and min(self._block, _FEW) >= T:
-            return np.zeros(shares + 1, np.int64), BY_COLUMNS
+        wide = self._most_shares(shares)
+        if wide > 1 and min(self._block, _FEW) >= T:
+            return np.zeros(wide + 1, np.int64), BY_COLUMNS
         shares = min(shares, T)
         lengths = np.diff(starts)
         # Multiply-adds of a row's products, and with each key, in units of 2H.

@@ -24,7 +24,18 @@ def _add_up(y, x, bias, width):
 
 
 @jit(flags=REASSOCIATE)
-def _squares(y, mean, width):
+def add_bias(y, bias, width):
+    """Write y + bias to y, and return the sum of it."""
+    total = like(y[0], 0.0)
+    for j in range(width):
+        value = y[j] + bias[j]
+        y[j] = value
+        total += value
+    return total
+
+
+@jit(flags=REASSOCIATE)
+def squares(y, mean, width):
     """Return the sum of the squared distances from the mean."""
     total = like(mean, 0.0)
     for j in range(width):
@@ -48,7 +59,7 @@ def normalise(y, x, bias, width, norm, out):
     gain, shift, eps = norm
     count = like(y[0], width)
     mean = _add_up(y, x, bias, width) / count
-    spread = _squares(y, mean, width) / count + like(mean, eps)
+    spread = squares(y, mean, width) / count + like(mean, eps)
     _scale(y, mean, like(mean, 1.0) / like(mean, math.sqrt(spread)), gain, shift, width, out)
 
 

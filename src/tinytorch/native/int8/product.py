@@ -66,12 +66,18 @@ class Packed:
         columns[2, :N] = 0 if bias is None else bias
         return columns
 
+    @property
+    def whole_nbytes(self) -> int:
+        """The bytes of the codes with every panel as tiles take it."""
+        (K, N), dot = self.shape, self.dot
+        return -(-N // dot.columns) * dot.columns * dot.padded(K) * dot.code_bytes
+
     def whole_panels(self) -> Array:
         """Return the codes with every panel as tiles take it, bytes."""
         (K, N), dot = self.shape, self.dot
-        panels = -(-N // dot.columns)
-        if panels * dot.columns == N and dot.padded(K) == K:
+        if self.whole_nbytes == self.codes.nbytes:
             return self.codes
+        panels = -(-N // dot.columns)
         size = dot.padded(K) * dot.columns * dot.code_bytes
         whole = aligned_empty((panels, size), np.uint8)
         for p, panel in enumerate(whole):

@@ -71,6 +71,11 @@ def _finish(target: str) -> Any:
     return c_function(function, types.void(*(types.int64,) * 12))
 
 
+def tile_address(dot: str) -> int:
+    """Return the address of a dot's tile alone, compiled if need be."""
+    return int(_tile(dot).address)
+
+
 def addresses(dot: str, code_bytes: int, source: str, target: str) -> tuple[int, int, int]:
     """Return the addresses of the routines for a product, compiled if need be.
 
