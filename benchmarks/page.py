@@ -154,14 +154,17 @@ def _bars_of(group: Data) -> Iterator[str]:
     """Count, for each bar, the cases that held it."""
     for says in dict.fromkeys(bar["says"] for bar in group["bars"]):
         told = [bar for bar in group["bars"] if bar["says"] == says]
+        beyond = sum(bar.get("out_of_reach", False) for bar in told)
         if not told[0]["case"]:
             word = {True: "held", False: "**missed**", None: "open"}[told[0]["held"]]
-            yield f"- {says}: {told[0]['measured']}, {word}"
+            limit = ", and out of reach: the floor's time would miss it too" if beyond else ""
+            yield f"- {says}: {told[0]['measured']}, {word}{limit}"
             continue
         held = sum(bar["held"] is True for bar in told)
         known = sum(bar["held"] is not None for bar in told)
         word = "held" if held == known else "**missed**"
-        yield f"- {says}: {word}, by {held} of {known} cases" if known else f"- {says}: open"
+        limit = f", {beyond} out of reach: the floor's time would miss them too" if beyond else ""
+        yield f"- {says}: {word}, by {held} of {known} cases{limit}" if known else f"- {says}: open"
 
 
 def _notes(group: Data) -> Iterator[str]:

@@ -28,7 +28,8 @@ Measured = Sequence[tuple[Case, Result]]
 class Held:
     """A bar after measuring: what it says, what was measured, and whether it was held.
 
-    held is None where nothing could be measured against it.
+    held is None where nothing could be measured against it; out_of_reach: the floor's own time
+    would not hold it.
     """
 
     group: str
@@ -36,6 +37,7 @@ class Held:
     says: str
     measured: str
     held: bool | None
+    out_of_reach: bool = False
 
 
 def rivals(result: Result, names: Sequence[str] = ()) -> list[str]:
@@ -51,6 +53,19 @@ def ratio(result: Result, rival: str) -> Any:
     return paired(timed[rival].seconds, timed[OURS].seconds)
 
 
+def _at_floor(group: Group, result: Result, rival: str) -> float:
+    """Return what the ratio to a rival would be in the floor's time; inf where it is not known."""
+    timed = result.timed()
+    parts = [[timed[n].median for n in names if n in timed] for names in group.floor]
+    if not parts or not all(parts):
+        return math.inf
+    return timed[rival].median / max(map(min, parts))
+
+
+def _geometric_mean(ratios: Sequence[float]) -> float:
+    return math.exp(sum(map(math.log, ratios)) / len(ratios))
+
+
 def _on_each(group: Group, bar: Bar, measured: Measured) -> list[Held]:
     held = []
     for case, result in measured:
@@ -59,25 +74,29 @@ def _on_each(group: Group, bar: Bar, measured: Measured) -> list[Held]:
             found = ratio(result, best[0])
             text = f"{ratio_text(found)} against {best[0]}"
             kept = found.median >= bar.at_least
-            held.append(Held(group.name, case.name, text_of(bar), text, kept))
+            beyond = not kept and _at_floor(group, result, best[0]) < bar.at_least
+            held.append(Held(group.name, case.name, text_of(bar), text, kept, beyond))
         else:
             held.append(Held(group.name, case.name, text_of(bar), "not measured", None))
     return held
 
 
 def _mean(group: Group, bar: Bar, measured: Measured) -> list[Held]:
-    found = []
+    found, limits = [], []
     for _, result in measured:
         best = rivals(result, bar.rivals)[:1] if OURS in result.timed() else []
         found += [ratio(result, best[0]).median] if best else []
+        limits += [_at_floor(group, result, best[0])] if best else []
     if not found:
         return [Held(group.name, "", text_of(bar), "not measured", None)]
-    mean = math.exp(sum(map(math.log, found)) / len(found))
+    mean = _geometric_mean(found)
     due = len(bar.only or group.cases)
     if len(found) < due:  # a mean of some is no mean of all
         text = f"{figures(mean)}x over {len(found)} of {due} cases"
         return [Held(group.name, "", text_of(bar), text, None)]
-    return [Held(group.name, "", text_of(bar), f"{figures(mean)}x", mean >= bar.at_least)]
+    kept = mean >= bar.at_least
+    beyond = not kept and _geometric_mean(limits) < bar.at_least
+    return [Held(group.name, "", text_of(bar), f"{figures(mean)}x", kept, beyond)]
 
 
 def text_of(bar: Bar) -> str:

@@ -381,6 +381,24 @@ def test_the_page_holds_the_best_peer_against_the_floor(
     assert "the best peer takes 5.00 times as long, ours 2.50 times" in page.groups()
 
 
+@pytest.mark.parametrize(
+    ("each", "expected"),
+    [(True, ["", ", 1 out of reach", ", 2 out of reach"]), (False, ["", "", ", and out of reach"])],
+)
+def test_a_bar_is_out_of_reach_where_the_floor_would_miss_it(
+    each: bool, expected: list[str], kept: Path
+) -> None:
+    bar = Bar("the best", 4.0, each=each)
+    group = dataclasses.replace(group_of(bar), floor=(("copy",),))
+    pairs = measured(group, (2.0, 3.0), (4.0, 3.0))
+    for seconds, limit in zip((0.4, 0.6, 1.2), expected, strict=True):
+        for _, result in pairs:
+            result.outcomes |= {"copy": outcome(*[seconds] * 7)}
+        page.publish(data_of(group, pairs))
+        end = page.groups().splitlines()[2].partition("**missed**")[2]
+        assert end.removeprefix(", by 0 of 2 cases").partition(":")[0] == limit
+
+
 def test_only_whole_runs_are_published_and_groups_are_kept(kept: Path) -> None:
     group = group_of(Bar("the best", 1.5))
     pairs = measured(group, (2.0, 3.0), (2.0, 1.4))

@@ -71,4 +71,5 @@ def groups() -> tuple[Group, ...]:
     )
     peers = ("tinytorch", "PyTorch", "ONNX Runtime", "our float32", "INT8 peak")
     title = "INT8 layers, quantised as they go"
-    return (Group("int8", title, (*plain, *gelu), peers, bars, 50),)
+    floor = (("INT8 peak",),)
+    return (Group("int8", title, (*plain, *gelu), peers, bars, 50, floor=floor),)
