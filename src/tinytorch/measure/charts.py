@@ -253,8 +253,8 @@ def ratios(rows: Sequence[tuple[str, str, float]], title: str) -> Spec:
         .encode(
             x=x,
             y=alt.Y("case:N", title=None, sort=cases, axis=alt.Axis(grid=True, labelLimit=320)),
-            color=alt.Color("series:N", title=None, sort=series),
-            shape=alt.Shape("series:N", title=None, sort=series),
+            color=alt.Color("series:N", title=None).scale(domain=series),
+            shape=alt.Shape("series:N", title=None).scale(domain=series),
             tooltip=["case:N", "series:N", "ratio:Q"],
         )
     )
