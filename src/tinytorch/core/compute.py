@@ -70,14 +70,8 @@ def column_sums(grad: Array) -> Array:
 
 def linear_gradients(x: Array, w: Array, grad: Array, needed: tuple[bool, bool, bool]) -> Any:
     """Return the gradients of x @ w + b for x, w and b: two products, and the sum over all rows."""
-    if x.ndim != 2:
-        return *matmul_gradients(x, w, grad, needed[:2]), column_sums(grad) if needed[2] else None
-    product = get_backend().dispatch
-    return (
-        product("matmul", grad, w.T) if needed[0] else None,
-        product("matmul", x.T, grad) if needed[1] else None,
-        np.add.reduce(grad) if needed[2] else None,
-    )
+    for_x, for_w = matmul_gradients(x, w, grad, needed[:2])
+    return for_x, for_w, column_sums(grad) if needed[2] else None
 
 
 def gelu_gradient(x: Array, grad: Array, approximate: str) -> Array:

@@ -21,9 +21,8 @@ TOGETHER = 4  # vectors: whole lines, whatever the width
 # Elements: what any number of vectors that LLVM works on at once divides.
 _WHOLE = 64
 _WIDTHS = (4, 8)  # bytes an element, of which there are such stores
-_MOST_FUNCTIONS = (
-    1  # of exp's kind an element; with more of them, computing takes longer than memory
-)
+# Of exp's kind, an element; with more of them, computing takes longer than memory.
+_MOST_FUNCTIONS = 1
 
 
 def streamed(writer: NestWriter, time: int) -> Store | None:
