@@ -31,6 +31,9 @@ def test_out_may_be_an_operand(rung: Kernel) -> None:
     wide = np.arange(7.0)
     rung(wide[1:], np.array(7.0), condition, out=wide[:-1])
     assert wide.tolist() == [1, 7, 3, 7, 5, 7, 6]
+    wide = np.arange(7.0)
+    rung(wide[:-1], np.array(7.0), condition, out=wide[1:])
+    assert wide.tolist() == [0, 0, 7, 2, 7, 4, 7]
 
 
 @each_rung

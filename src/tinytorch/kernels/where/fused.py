@@ -28,8 +28,7 @@ def fused(a, b, condition, out=None):
     if not result.size:
         return result
     shape = result.shape
-    apart = out is not None and any(np.may_share_memory(out, x) for x in (a, b, condition))
-    target = np.empty(shape, result.dtype) if apart or not result.flags.c_contiguous else result
+    target = result if result.flags.c_contiguous else np.empty(shape, result.dtype)
     flags = condition if condition.dtype.itemsize == 1 else condition != 0
     first = a.reshape(-1)[0] if a.size == 1 else _flat(a, shape)
     second = b.reshape(-1)[0] if b.size == 1 < a.size else _flat(b, shape)
