@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 STEPS = 20
+# NOTE: not every seed will do. With 0 a unit of the CNN comes to -1e-7 in one correct program and
+# to 1e-7 in another at the 18th step, and from there on their losses part by 2e-3.
+SEED = 1
 # What two correct programs may differ by in a loss, within the first steps.
 TOLERANCE = 1e-4
 
@@ -113,7 +116,7 @@ _MAKERS: dict[str, Callable[..., list[Array]]] = {"mlp": _mlp, "cnn": _cnn, "gpt
 
 def arrays(recipe: Recipe, small: bool = False) -> tuple[Array, ...]:
     """Return the initial weights, in the model's order, and the batch: inputs, then targets."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(SEED)
     sizes, batch = (recipe.small, 2) if small else (recipe.sizes, recipe.batch)
     made = _MAKERS[recipe.kind](rng, sizes, batch)
     return tuple(

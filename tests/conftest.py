@@ -25,6 +25,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name in ("TINYTORCH_BACKEND", "TINYTORCH_TUNE"):
         os.environ.pop(name, None)
     os.environ["TINYTORCH_CACHE_DIR"] = str(CACHE)
+    # NOTE: the same examples each time; a statistical bound may be passed once in a million.
+    hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+    hypothesis.settings.load_profile("repeatable")
+    if hasattr(config, "workerinput"):  # one of several processes, whose parent has cleared up
+        return
     compiled = CACHE / "numba"
     for path in CACHE.glob("*"):
         if path != compiled:
@@ -32,9 +37,6 @@ def pytest_configure(config: pytest.Config) -> None:
     for path in compiled.glob("*"):  # compiled from sources that have changed since
         if path.stat().st_mtime < time.time() - _DAY_SECONDS:
             _remove(path)
-    # NOTE: the same examples each time; a statistical bound may be passed once in a million.
-    hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
-    hypothesis.settings.load_profile("repeatable")
 
 
 def _remove(path: Path) -> None:

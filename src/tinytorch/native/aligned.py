@@ -19,7 +19,11 @@ _WORTH_ALIGNING = 1 << 17
 
 def address_of(array: NDArray[Any]) -> int:
     """Return the address of an array's first element."""
-    return int(array.__array_interface__["data"][0])
+    try:
+        # NOTE: a quarter of the time that NumPy takes to say where an array begins.
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # it can't be written, has gaps, or is empty
+        return int(array.__array_interface__["data"][0])
 
 
 def aligned_empty(
@@ -44,10 +48,7 @@ def aligned_empty(
     if size >= _WORTH_PLACING and alignment <= _PAGE_BYTES // 2:
         period, place = _PAGE_BYTES, _PAGE_BYTES // 2
     raw = np.empty(size + period, np.uint8)
-    # NOTE: a fifth of the time that NumPy takes to say where an array begins.
-    first = ctypes.c_char.from_buffer(raw)  # type: ignore[arg-type]
-    start = (place - ctypes.addressof(first)) % period
-    return np.ndarray(sizes, wanted, raw, start)
+    return np.ndarray(sizes, wanted, raw, (place - address_of(raw)) % period)
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

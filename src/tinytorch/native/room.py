@@ -18,17 +18,19 @@ class Room(threading.local):
 
     def __init__(self) -> None:
         self._bytes = np.empty(0, np.uint8)
+        self._start = 0
         self._cut: dict[tuple[int, int, Any], Array] = {}
 
     def _grow(self, size: int) -> None:
         if self._bytes.size < size:
             self._bytes = aligned_empty(size, np.uint8)
+            self._start = address_of(self._bytes)
             self._cut.clear()
 
     def address(self, size: int) -> int:
         """Return the address of `size` bytes, a multiple of 64."""
         self._grow(size)
-        return address_of(self._bytes)
+        return self._start
 
     def rows(self, count: int, size: int, dtype: Any) -> Array:
         """Return `count` rows of `size` elements, aligned to 64 bytes."""

@@ -7,16 +7,17 @@ it is the same for any number of shares.
 
 from __future__ import annotations
 
+import array
 import functools
 from collections import namedtuple
 from typing import Any
 
 from tinytorch.native.codecache import jit, prange
 from tinytorch.native.int8.packing import spread_panel
-from tinytorch.native.pointers import ask_to_write, call, floats_at, types
+from tinytorch.native.pointers import ask_to_write, call, floats_at, longs_at, types
 
-# Everything is a number: addresses, and counts in elements unless the name says bytes.
-Source = namedtuple("Source", "start row item_bytes scale zero top")
+# Everything is an integer: addresses, and counts in elements unless the name says bytes.
+Source = namedtuple("Source", "start row item_bytes top")
 Target = namedtuple("Target", "start row column activation")
 # `depth` codes lie in a column, of `width` columns; where that is less than tiles take, panels are
 # spread out in the room.
@@ -28,6 +29,10 @@ Tile = namedtuple("Tile", "rows columns finished_rows block_rows")
 # and a panel (which is not used where all are whole).
 Routines = namedtuple("Routines", "prepare tile finish")
 Room = namedtuple("Room", "codes scales zeros sums panel")
+# How many shares of rows and of columns there are, and where their room is: the first one's, the
+# bytes of each, and where in it the parts but the first begin.
+Grid = namedtuple("Grid", "down along")
+Rooms = namedtuple("Rooms", "start bytes scales zeros sums panel")
 
 
 @jit
@@ -83,7 +88,7 @@ def _rows_of_tiles(first, count, j, weights, target, shape, tile, routines, room
 
 
 @jit
-def _share(rows, columns, source, weights, target, shape, tile, routines, room):
+def _share(rows, columns, source, static, weights, target, shape, tile, routines, room):
     for first in range(rows[0], rows[1], tile.block_rows):
         count = min(tile.block_rows, rows[1] - first)
         call(
@@ -93,8 +98,8 @@ def _share(rows, columns, source, weights, target, shape, tile, routines, room):
             count,
             shape.K,
             shape.padded,
-            source.scale,
-            source.zero,
+            static[0],
+            static[1],
             source.top,
             room.codes,
             room.scales,
@@ -105,68 +110,67 @@ def _share(rows, columns, source, weights, target, shape, tile, routines, room):
 
 
 @jit
-def _numbered_share(share, source, weights, target, shape, tile, routines, grid, room, room_parts):
-    gi, gj = share // grid[1], share % grid[1]
+def _numbered_share(address, share, static):
+    """Compute a share of the product whose numbers are at an address, as `numbers_of` has them."""
+    n = longs_at(address)
+    source, target = Source(n[0], n[1], n[2], n[3]), Target(n[4], n[5], n[6], n[7])
+    weights = Weights(n[8], n[9], n[10], n[11], n[12], n[13], n[14])
+    shape, tile = Shape(n[15], n[16], n[17], n[18], n[19]), Tile(n[20], n[21], n[22], n[23])
+    routines, grid = Routines(n[24], n[25], n[26]), Grid(n[27], n[28])
+    rooms = Rooms(n[29], n[30], n[31], n[32], n[33], n[34])
+    gi, gj = share // grid.along, share % grid.along
     high = (shape.M + tile.rows - 1) // tile.rows
     wide = (shape.N + tile.columns - 1) // tile.columns
-    i0, i1 = gi * high // grid[0] * tile.rows, (gi + 1) * high // grid[0] * tile.rows
-    j0, j1 = gj * wide // grid[1] * tile.columns, (gj + 1) * wide // grid[1] * tile.columns
-    own = room + share * room_parts[0]
+    i0, i1 = gi * high // grid.down * tile.rows, (gi + 1) * high // grid.down * tile.rows
+    j0, j1 = gj * wide // grid.along * tile.columns, (gj + 1) * wide // grid.along * tile.columns
+    own = rooms.start + share * rooms.bytes
     _share(
         (i0, min(i1, shape.M)),
         (j0, min(j1, shape.N)),
         source,
+        static,
         weights,
         target,
         shape,
         tile,
         routines,
-        Room(
-            own,
-            own + room_parts[1],
-            own + room_parts[2],
-            own + room_parts[3],
-            own + room_parts[4],
-        ),
+        Room(own, own + rooms.scales, own + rooms.zeros, own + rooms.sums, own + rooms.panel),
     )
 
 
-def _multiply(source, weights, target, shape, tile, routines, grid, room, room_parts):
-    """Compute a product in grid[0] x grid[1] shares; each has room_parts[0] bytes from `room`."""
-    shares = grid[0] * grid[1]
+def _multiply(address, shares, scale, zero):
+    """Compute a product in shares; scale and zero are what all rows' codes stand for, or 0."""
     if shares == 1:
-        _numbered_share(0, source, weights, target, shape, tile, routines, grid, room, room_parts)
+        _numbered_share(address, 0, (scale, zero))
     else:
         for share in prange(shares):
-            _numbered_share(
-                share, source, weights, target, shape, tile, routines, grid, room, room_parts
-            )
+            _numbered_share(address, share, (scale, zero))
+
+
+def numbers_of(
+    source: Source,
+    target: Target,
+    weights: Weights,
+    shape: Shape,
+    tile: Tile,
+    routines: Routines,
+    grid: Grid,
+    rooms: Rooms,
+) -> array.array[int]:
+    """Return a product's numbers as compiled code reads them from memory.
+
+    NOTE: a tuple that is handed over costs a look at each of its numbers: for all of these, some
+    10 us a call, where this takes one.
+    """
+    return array.array(
+        "q", (*source, *target, *weights, *shape, *tile, *routines, *grid, *rooms)
+    )
 
 
 @functools.cache
 def multiply() -> Any:
-    """Return the compiled product; it takes the tuples above."""
+    """Return the compiled product: (address of the numbers, shares, scale, zero)."""
     compiled: Any = jit(parallel=True)(_multiply)
-    size, real = types.int64, types.float64
-
-    def named(kind, *fields):
-        return (
-            types.NamedTuple(fields, kind)
-            if len(set(fields)) > 1
-            else types.NamedUniTuple(fields[0], len(fields), kind)
-        )
-
-    signature = (
-        named(Source, size, size, size, real, real, size),
-        named(Weights, *(size,) * 7),
-        named(Target, *(size,) * 4),
-        named(Shape, *(size,) * 5),
-        named(Tile, *(size,) * 4),
-        named(Routines, *(size,) * 3),
-        types.UniTuple(size, 2),
-        size,
-        types.UniTuple(size, 5),
-    )
-    compiled.compile(signature)
+    compiled.compile((types.int64, types.int64, types.float64, types.float64))
     compiled.disable_compile()
     return compiled

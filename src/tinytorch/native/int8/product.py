@@ -118,7 +118,7 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
     row_bytes = padded * dot.code_bytes
     block = max(dot.rows, _BLOCK_BYTES // row_bytes // dot.rows * dot.rows)
     block = min(block, -(-M // dot.rows) * dot.rows)
-    grid = (1, 1)
+    grid = blocked.Grid(1, 1)
     if M * N * K >= WORTH_SHARING:
         # Rows are prepared once in each share of columns, so columns are cut only for want of rows.
         high = next(
@@ -126,7 +126,7 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
             for n in range(count, 0, -1)
             if count % n == 0 and (n * max(2 * dot.rows, 16) <= M or n == 1)
         )
-        grid = (high, count // high)
+        grid = blocked.Grid(high, count // high)
     codes = -(-block * row_bytes // 64) * 64
     numbers = -(-block * 4 // 64) * 64
     finished = dot.finished_rows
@@ -142,8 +142,10 @@ def _cut(M: int, N: int, K: int, dot: Dot, count: int) -> tuple[Any, ...]:
 
 
 @functools.cache
-def _routines(dot: str, code_bytes: int, source: str, target: str) -> blocked.Routines:
-    return blocked.Routines(*routines.addresses(dot, code_bytes, source, target))
+def _routines(
+    dot: str, code_bytes: int, source: np.dtype[Any], target: np.dtype[Any]
+) -> blocked.Routines:
+    return blocked.Routines(*routines.addresses(dot, code_bytes, source.name, target.name))
 
 
 def multiply(a: Array, packed: Packed, out: Array, how: How, bias: Array | None = None) -> None:
@@ -156,23 +158,19 @@ def multiply(a: Array, packed: Packed, out: Array, how: How, bias: Array | None 
         return
     (M, K), N, dot = a.shape, out.shape[1], packed.dot
     shape, tile, grid, parts = _cut(M, N, K, dot, threads.get_num_threads())
-    source = blocked.Source(
-        address_of(a), a.strides[0] // a.itemsize, a.itemsize, how.scale, how.zero, how.top
-    )
+    shares = grid.down * grid.along
     columns = packed.columns(bias)
     codes, ways = address_of(packed.codes), address_of(packed.ways)
     about = (address_of(columns), columns.strides[0], dot.steps(K))
-    weights = blocked.Weights(codes, K, N, ways, *about)
     row, column = (stride // out.itemsize for stride in out.strides)
-    target = blocked.Target(address_of(out), row, column, ACTIVATIONS[how.activation])
-    blocked.multiply()(
-        source,
-        weights,
-        target,
+    numbers = blocked.numbers_of(
+        blocked.Source(address_of(a), a.strides[0] // a.itemsize, a.itemsize, how.top),
+        blocked.Target(address_of(out), row, column, ACTIVATIONS[how.activation]),
+        blocked.Weights(codes, K, N, ways, *about),
         shape,
         tile,
-        _routines(dot.name, dot.code_bytes, a.dtype.name, out.dtype.name),
+        _routines(dot.name, dot.code_bytes, a.dtype, out.dtype),
         grid,
-        ROOM.address(grid[0] * grid[1] * parts[0]),
-        parts,
+        blocked.Rooms(ROOM.address(shares * parts[0]), *parts),
     )
+    blocked.multiply()(numbers.buffer_info()[0], shares, how.scale, how.zero)
