@@ -11,8 +11,9 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 journey: $(VENV)/.demo
 	@$(BIN)/tito journey --output reports
 
+# Files are shared out among processes: most of a run is compiling, which takes one core.
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.test
 	@$(BIN)/ruff check .

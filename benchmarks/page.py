@@ -1,7 +1,8 @@
 """docs/benchmarks.md, written from results: tables, charts, bars, and the machine.
 
-The results that the page shows are kept beside this file, in results.json, so that the page can be
-made, and checked, without measuring.
+The results that the page shows are kept beside this file, in results/, a file a kind of machine, so
+that the page can be made, and checked, without measuring. The kind of which most is known is shown
+case by case, and the others by their bars.
 """
 
 from __future__ import annotations
@@ -21,9 +22,21 @@ from tinytorch.measure.report import write_png
 from tinytorch.measure.stats import median_interval
 from tinytorch.measure.units import bytes_text, figures, ratio_text, seconds_text
 
-KEPT = Path(__file__).parent / "results.json"
+KEPT = Path(__file__).parent / "results"
 CHARTS = Path(__file__).parent.parent / "docs" / "charts"
 Data = Mapping[str, Any]
+
+
+def _kept() -> list[Data]:
+    """Return what is kept of each kind of machine, the one of which most is known first."""
+    found = [results.read(path) for path in sorted(KEPT.glob("*.json"))]
+    return sorted(found, key=lambda data: (len(data["groups"]), data["taken_at"]), reverse=True)
+
+
+def _place(data: Data) -> Path:
+    """Return where the results of a kind of machine are kept."""
+    seen = data["machine"]
+    return KEPT / f"{seen['llvm_cpu']}-{seen['isa']}-{data['threads']}.json"
 
 
 def _cells(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -182,10 +195,11 @@ def chart_name(group: Data) -> str:
 
 def groups() -> str:
     """Every group: its bars, chart, table, and what is said beside it."""
-    if not KEPT.exists():
+    kept = _kept()
+    if not kept:
         return "Nothing was measured yet: `make bench PUBLISH=1` does."
     parts = []
-    for group in results.read(KEPT)["groups"]:
+    for group in kept[0]["groups"]:
         part = [f"### {group['title']}", "\n".join([*_bars_of(group), *_floor_of(group)])]
         if any(_rivals(case) for case in group["cases"]):
             part.append(f"![{group['title']}](charts/{chart_name(group)})")
@@ -198,7 +212,7 @@ def groups() -> str:
 
 def house() -> str:
     """The bars without peers."""
-    told = results.read(KEPT)["house"] if KEPT.exists() else []
+    told = [bar for data in _kept()[:1] for bar in data["house"]]
     words = {True: "held", False: "**missed**", None: "open"}
     rows = [(b["case"], b["says"], b["measured"], words[b["held"]]) for b in told]
     table = _cells(("what", "bar", "measured", "verdict"), rows)
@@ -209,9 +223,10 @@ def house() -> str:
 
 def machine() -> str:
     """What it was measured on, and with which versions."""
-    if not KEPT.exists():
-        return ""
-    data = results.read(KEPT)
+    return "".join(_machine_of(data) for data in _kept()[:1])
+
+
+def _machine_of(data: Data) -> str:
     seen, when = data["machine"], data["taken_at"][:10]
     caches = (c for c in seen["caches"] if c["kind"] != "instruction")
     sizes = ", ".join(f"L{c['level']} {bytes_text(c['size_bytes'])}" for c in caches)
@@ -238,7 +253,7 @@ def _summary_rows(data: Data) -> list[list[str]]:
         told = [b["held"] for b in group["bars"]]
         rows.append(
             [
-                f"[{group['title']}](#{_anchor(group['title'])})",
+                group["title"],
                 str(len(group["cases"])),
                 f"{figures(mean)}x" if ratios else "-",
                 f"{sum(r > 1 for r in ratios)} of {len(ratios)}",
@@ -255,9 +270,27 @@ def _anchor(title: str) -> str:
 
 def summary() -> str:
     """A line a group: how many cases, and how many bars were held."""
-    rows = _summary_rows(results.read(KEPT)) if KEPT.exists() else []
+    rows = [row for data in _kept()[:1] for row in _summary_rows(data)]
+    return _summary_table([[f"[{title}](#{_anchor(title)})", *rest] for title, *rest in rows])
+
+
+def _summary_table(rows: Sequence[Sequence[str]]) -> str:
     columns = ("cases", "how many", "best peer / ours, mean", "faster than all", "bars held")
     return _cells(columns, rows)
+
+
+def others() -> str:
+    """The other machines: a line a group, its bars, and each case beside its best peer."""
+    parts = []
+    for data in _kept()[1:]:
+        seen = data["machine"]
+        title = f"### {seen['cpu_model']} ({seen['llvm_cpu']}, {seen['isa']})"
+        parts += [title, _machine_of(data), _summary_table(_summary_rows(data))]
+        for group in data["groups"]:
+            parts += [f"**{group['title']}**", "\n".join(_bars_of(group))]
+            each = [(c["name"], _cell(c, OURS), *_versus(c)[:2]) for c in group["cases"]]
+            parts.append(_cells(("case", "ours", "best peer", "best peer / ours"), each))
+    return "\n\n".join(parts) or "None yet: `make bench PUBLISH=1` on one puts it here."
 
 
 def draw(data: Data) -> None:
@@ -280,7 +313,7 @@ def _ratios(group: Data) -> Iterator[tuple[str, str, float]]:
 
 
 def publish(data: Data) -> None:
-    """Keep results as those that the page shows, and draw their charts.
+    """Keep results as those of this kind of machine, and draw the charts of the page.
 
     Groups that were not measured now stay as they were, if machine and threads are the same.
     Raises InvalidValue for a quick run, and for a group without some of its cases.
@@ -290,10 +323,11 @@ def publish(data: Data) -> None:
     part = [g["name"] for g in data["groups"] if len(g["cases"]) < g["whole"]]
     if part:
         raise InvalidValue(f"{part[0]} was measured in part: publish whole groups")
-    if KEPT.exists():
-        data = _merged(results.read(KEPT), data)
-    results.write(data, KEPT)
-    draw(data)
+    place = _place(data)
+    if place.exists():
+        data = _merged(results.read(place), data)
+    results.write(data, place)
+    draw(_kept()[0])
 
 
 def _merged(before: Data, now: Data) -> Data:

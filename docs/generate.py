@@ -247,6 +247,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "benchmark-summary": lambda: str(_page().summary()),
     "benchmark-groups": lambda: str(_page().groups()),
     "benchmark-house": lambda: str(_page().house()),
+    "benchmark-others": lambda: str(_page().others()),
 }
 
 

@@ -330,7 +330,7 @@ def test_results_are_read_back_and_others_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(page, "KEPT", tmp_path / "results.json")
+    monkeypatch.setattr(page, "KEPT", tmp_path / "results")
     monkeypatch.setattr(page, "CHARTS", tmp_path / "charts")
     return tmp_path
 
@@ -409,7 +409,25 @@ def test_only_whole_runs_are_published_and_groups_are_kept(kept: Path) -> None:
     page.publish(data_of(group, pairs))
     other = dataclasses.replace(group, name="others", order=0)
     page.publish(data_of(other, pairs, house=[]))
-    data = results.read(page.KEPT)
+    (data,) = page._kept()
     assert [g["name"] for g in data["groups"]] == ["others", "things"] and data["house"]
-    page.publish(data_of(other, pairs, threads=2))
-    assert [g["name"] for g in results.read(page.KEPT)["groups"]] == ["others"]
+    (place,) = page.KEPT.iterdir()
+    page.publish({**data_of(other, pairs), "environment": {"fingerprint": "a newer BLAS"}})
+    assert [g["name"] for g in results.read(place)["groups"]] == ["others"]
+
+
+def test_each_kind_of_machine_keeps_its_results(kept: Path) -> None:
+    group = group_of(Bar("the best", 1.5))
+    pairs = measured(group, (2.0, 3.0), (2.0, 1.4))
+    assert "None yet" in page.others()
+    page.publish(data_of(group, pairs))
+    more = dataclasses.replace(group, name="others", title="Other Things", order=0)
+    page.publish(data_of(more, pairs, house=[]))
+    found = data_of(group, measured(group, (6.0, 7.0), (6.0, 7.0)))
+    page.publish({**found, "machine": {**found["machine"], "llvm_cpu": "another"}})
+    assert len(list(page.KEPT.iterdir())) == 2
+    assert "Other Things" in page.summary() and "another" not in page.machine()
+    shown = page.others()
+    assert "another" in shown and "Other Things" not in shown
+    assert ">= 1.50x the best: held, by 2 of 2 cases" in shown
+    assert "| case 0 | 1.00 s | NumPy | 6.00x (6.00 .. 6.00) |" in shown

@@ -38,6 +38,8 @@ _FEW = 64
 _UNEVEN = 0.02
 # Numbers before the zeros in the array that begins with eps.
 _ZEROS_AT = 16
+# Batches whose plans are kept, by the lengths of their sequences.
+_PLANS = 64
 
 
 def _run(address, routine, shares, stages):
@@ -163,12 +165,29 @@ class Tables:
         return numbers
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How a batch of sequences is cut, known from their lengths.
+
+    frame + moved * (where scratch of so many `bytes` begins) is a call's frame, but for its ids and
+    its states; `kept` are the arrays that it names.
+    """
+
+    bytes: int
+    shares: int
+    stages: int
+    frame: Array
+    moved: Array
+    kept: tuple[Array, ...]
+
+
 class Encoder:
     """A model as compiled code takes it, in float32."""
 
     def __init__(self, model: Model) -> None:
         """Make the tables."""
         self._model = model
+        self._planned = functools.lru_cache(_PLANS)(self._plan)
         self._tables = Tables()
         table = self._tables.weights(model.weights)
         norms = [self._tables.hold(part) for pair in model.norms for part in pair]
@@ -201,24 +220,33 @@ class Encoder:
 
     def states(self, ids: Array, lengths: Sequence[int]) -> Array:
         """Return the hidden states (T, H) of sequences one behind the other; ids are int64."""
-        T, H = len(ids), self._model.width
-        out = aligned_empty((T, H), np.float32)
+        plan = self._planned(tuple(lengths), threads.get_num_threads())
+        out = aligned_empty((len(ids), self._model.width), np.float32)
+        frame = plan.frame + plan.moved * ROOM.address(plan.bytes)
+        frame[_IDS], frame[_STATES] = address_of(ids), address_of(out)
+        run_stages(frame, self._routine(), plan.shares, plan.stages)
+        return out
+
+    def _plan(self, lengths: tuple[int, ...], count: int) -> _Plan:
+        """Return how sequences of these lengths are cut for `count` threads."""
         starts = np.concatenate([[0], np.cumsum(lengths)])
+        T = int(starts[-1])
         positions = np.arange(T) - np.repeat(starts[:-1], lengths)
-        bounds, mode = self._bounds(starts, threads.get_num_threads())
+        bounds, mode = self._bounds(starts, count)
         shares = len(bounds) - 1
         shared, size = places_of(self._shared_sizes(T, mode))
-        own, room = places_of(self._own_sizes(T, int(max(lengths)), mode))
-        start = ROOM.address(size + shares * room)
-        call = {
-            **self._about, **own, **{name: start + place for name, place in shared.items()},
-            "ids": address_of(ids), "positions": address_of(positions),
+        own, room = places_of(self._own_sizes(T, max(lengths), mode))
+        numbers = {
+            **self._about, **own, **shared,
+            "positions": address_of(positions),
             "starts": address_of(starts), "sequences": len(lengths),
-            "bounds": address_of(bounds), "states": address_of(out),
-            "mode": mode, "shares": shares, "rooms": start + size, "room_bytes": room,
+            "bounds": address_of(bounds),
+            "mode": mode, "shares": shares, "rooms": size, "room_bytes": room,
         }  # fmt: skip
-        run_stages(frame_of(layers.Frame, call), self._routine(), shares, self._stages(mode))
-        return out
+        moved = frame_of(layers.Frame, dict.fromkeys([*shared, "rooms"], 1))
+        frame = frame_of(layers.Frame, numbers)
+        kept = starts, positions, bounds
+        return _Plan(size + shares * room, shares, self._stages(mode), frame, moved, kept)
 
     def _stages(self, mode: int) -> int:
         count = self._model.layers
@@ -281,3 +309,4 @@ def places_of(sizes: dict[str, int]) -> tuple[dict[str, int], int]:
 
 
 ROOM = Room()
+_IDS, _STATES = (layers.Frame._fields.index(name) for name in ("ids", "states"))
