@@ -162,9 +162,7 @@ def numbers_of(
     NOTE: a tuple that is handed over costs a look at each of its numbers: for all of these, some
     10 us a call, where this takes one.
     """
-    return array.array(
-        "q", (*source, *target, *weights, *shape, *tile, *routines, *grid, *rooms)
-    )
+    return array.array("q", (*source, *target, *weights, *shape, *tile, *routines, *grid, *rooms))
 
 
 @functools.cache
