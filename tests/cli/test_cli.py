@@ -143,7 +143,7 @@ def test_a_wrong_kernel_is_never_timed(run: Run, tmp_path: Path) -> None:
 
 def test_compare_gives_a_ratio_and_a_verdict(run: Run) -> None:
     code, out, _ = run(
-        "compare", "matmul/rows", "matmul/library", "--size", "64", "--seconds", "0.1", "--json"
+        "compare", "matmul/rows", "matmul/library", "--size", "64", "--seconds", "0.5", "--json"
     )
     assert code == 0
     found = json.loads(out)

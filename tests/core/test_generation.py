@@ -15,7 +15,7 @@ from tinytorch.perf.memoization import enable_kv_cache
 
 def _cached_gpt() -> GPT:
     tinytorch.manual_seed(0)
-    model = GPT(31, 24, 2, 3, max_seq_len=20)
+    model = GPT(31, 48, 2, 3, max_seq_len=20)  # 48: whole vectors on every CPU
     for parameter in model.parameters():
         parameter._data *= 3
     enable_kv_cache(model)

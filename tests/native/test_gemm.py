@@ -404,7 +404,7 @@ print(json.dumps([level.isa(), tile.rows, tile.columns, worst, ran]))
 
 
 @pytest.mark.parametrize(
-    ("isa", "tile"), [("avx512", [14, 32]), ("avx2", [6, 16]), ("v128", [6, 8])]
+    ("isa", "tile"), [("avx512", [12, 32]), ("avx2", [6, 16]), ("v128", [6, 8])]
 )
 def test_each_vector_level_is_right(isa, tile):
     if level.vector_bytes() < level._VECTOR_BYTES[isa]:
