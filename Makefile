@@ -20,11 +20,11 @@ check: $(VENV)/.test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# QUICK=1: two minutes; NAMES="square linear": only these; PUBLISH=1: on docs/benchmarks.md as well;
-# PEERS_PYTHON=...: a Python that has the peers already.
+# QUICK=1: two minutes; MINUTES=60: not a quarter of an hour; NAMES="square linear": only these,
+# whole; PUBLISH=1: all, on docs/benchmarks.md as well; PEERS_PYTHON=...: one that has the peers.
 bench: $(VENV)/.test $(if $(filter $(PEERS)/bin/python,$(PEERS_PYTHON)),$(PEERS)/.peers)
 	@$(BIN)/python benchmarks $(NAMES) $(if $(QUICK),--quick) $(if $(PUBLISH),--publish) \
-		--peers-python $(PEERS_PYTHON)
+		$(if $(MINUTES),--minutes $(MINUTES)) --peers-python $(PEERS_PYTHON)
 	@$(if $(PUBLISH),$(BIN)/python docs/generate.py)
 
 # A real pretrained encoder for `tito embed`, the tests and the journey: 80 MB, nothing else with it.

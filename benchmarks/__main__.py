@@ -3,15 +3,21 @@
 A name is a group (`--list` names them), a part of a case's name ("matmul 512", "softmax"), or
 `house`: the bars without peers. Each peer runs in a process of its own; its output is verified
 before it is timed; peers take turns, and are stopped between them. Results are kept as they come.
+
+A run of everything ends within --minutes, on a slow machine too: quick cases are measured first,
+then a part of every group, and what is left out is said. What is named is measured whole.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
+import itertools
+import math
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +25,12 @@ import cases
 import house
 import page
 import results
+import steps
 from case import Case, Chosen, Group, wanted
 from peers import OURS, PEERS
 from process import Setting
 from results import Held
+from steps import Step
 from turns import FULL, QUICK, Outcome, Result, Turns
 
 from tinytorch.cli.console import say, warn
@@ -47,7 +55,7 @@ def _line(name: str, outcome: Outcome, case: Case, group: Group, result: Result)
 
 def _show(case: Case, group: Group, result: Result) -> None:
     """Print a case: each peer's time and speed, and how many times faster we are."""
-    say("", f"{case.name}  (stopped: {result.stopped or 'not timed'})")
+    say("", f"{group.name}: {case.name}  (stopped: {result.stopped or 'not timed'})")
     timed = sorted(result.timed().items(), key=lambda pair: pair[1].median)
     rest = [pair for pair in result.outcomes.items() if not pair[1].seconds]
     say(*(_line(name, outcome, case, group, result) for name, outcome in (*timed, *rest)))
@@ -59,61 +67,76 @@ def _verdict(held: Held) -> str:
 
 
 class Session:
-    """One run: what was measured so far, kept in its file after each case."""
+    """One run: what was measured so far, kept in its file after each step."""
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self._asked = asked
-        self._groups: list[dict[str, Any]] = []
+        self._measured: dict[str, list[tuple[Case, Result]]] = {}
+        self._groups: dict[str, dict[str, Any]] = {}
         self._house: list[Held] = []
+        self.left_out: dict[str, int] = {}
         self.interrupted = False
 
     def _keep(self) -> None:
-        asked = self._asked
-        data = results.whole(self._groups, self._house, asked.quick, asked.threads)
+        asked, groups = self._asked, [group for group in self._groups.values() if group]
+        data = results.whole(groups, self._house, asked.quick, asked.threads)
         results.write(data, asked.json)
 
-    def _hold(self, turns: Turns, group: Group, some: Sequence[Case]) -> None:
+    def _hold(self, turns: Turns, group: Group, case: Case) -> None:
         only = {OURS, *self._asked.peers.split(",")} if self._asked.peers else set(PEERS)
-        measured: list[tuple[Case, Result]] = []
-        self._groups.append({})
-        for case in some:
-            result = turns.hold(case, [p for p in group.peers if p in only])
-            measured.append((case, result))
-            _show(case, group, result)
-            self._groups[-1] = results.group_data(group, measured)
+        result = turns.hold(case, [p for p in group.peers if p in only])
+        _show(case, group, result)
+        found = self._measured.setdefault(group.name, [])
+        found.append((case, result))
+        found.sort(key=lambda pair: group.cases.index(pair[0]))
+        self._groups[group.name] = results.group_data(group, found)
+        self._keep()
+        if result.stopped == "interrupted":
+            raise KeyboardInterrupt
+
+    def _without_peers(self, part: Callable[[], Iterator[Held]]) -> None:
+        for held in part():
+            self._house.append(held)
+            say(_verdict(held))
             self._keep()
-            if result.stopped == "interrupted":
-                raise KeyboardInterrupt
+
+    def _steps(
+        self, turns: Turns, setting: Setting, chosen: Chosen, with_house: bool
+    ) -> list[Step]:
+        parts = [
+            [Step(g.name, functools.partial(self._hold, turns, g, c), c.quick) for c in some]
+            for g, some in chosen
+        ]
+        alone = house.parts(self._asked.quick, setting) if with_house else ()
+        parts.append([Step(house.NAME, functools.partial(self._without_peers, p)) for p in alone])
+        return steps.evenly(parts) if self._asked.minutes else list(itertools.chain(*parts))
 
     def run(self, chosen: Chosen, with_house: bool) -> None:
         """Measure; Ctrl-C ends it and what was measured stays."""
+        self._groups = {group.name: {} for group, _ in chosen}  # in the order that they are shown
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
             setting = Setting(self._asked.threads, Path(folder), self._asked.peers_python)
             turns = Turns(setting, QUICK if self._asked.quick else FULL)
             try:
-                for group, some in chosen:
-                    self._hold(turns, group, some)
-                turns.close()
-                for held in house.bars(self._asked.quick, setting) if with_house else ():
-                    self._house.append(held)
-                    say(_verdict(held))
-                    self._keep()
+                to_do = self._steps(turns, setting, chosen, with_house)
+                self.left_out = steps.run(to_do, 60 * self._asked.minutes or math.inf)
             except KeyboardInterrupt:
                 self.interrupted = True
             finally:
                 turns.close()
-        self._groups = [group for group in self._groups if group]
+        self._groups = {name: group for name, group in self._groups.items() if group}
 
     def bars(self) -> Iterator[Held]:
         """Yield every bar with what was measured."""
-        for group in self._groups:
+        for group in self._groups.values():
             yield from (Held(**bar) for bar in group["bars"])
         yield from self._house
 
     def wrong(self) -> bool:
         """Say whether one of our own outputs was wrong."""
-        every = (case["peers"].get(OURS) for group in self._groups for case in group["cases"])
-        return any(ours and ours["status"] != "ok" for ours in every)
+        measured = itertools.chain(*self._measured.values())
+        every = (result.outcomes.get(OURS) for _, result in measured)
+        return any(ours and ours.status != "ok" for ours in every)
 
 
 def _arguments() -> argparse.Namespace:
@@ -127,6 +150,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", help="only these beside us, as in NumPy,PyTorch")
     parser.add_argument("--threads", type=int, default=threads.usable_cpus())
     parser.add_argument("--peers-python", default=sys.executable, help="Python that has the peers")
+    limit = "of a run of everything: 15 unless said, 2 if quick; 0: all that it takes"
+    parser.add_argument("--minutes", type=float, help=limit)
     parser.add_argument("--json", type=Path, default=Path("reports/benchmarks.json"))
     parser.add_argument("--publish", action="store_true", help="show this on docs/benchmarks.md")
     parser.add_argument("--list", action="store_true", help="name groups, cases and peers")
@@ -136,6 +161,12 @@ def _arguments() -> argparse.Namespace:
         parser.error(f"no peer {unknown[0]!r}: choose from {', '.join(PEERS)}")
     if not 1 <= asked.threads <= threads.usable_cpus():
         parser.error(f"--threads must be 1 to {threads.usable_cpus()}, got {asked.threads}")
+    if asked.minutes is None:
+        asked.minutes = 0 if asked.names or asked.publish else 2 if asked.quick else 15
+    if asked.minutes < 0:
+        parser.error(f"--minutes must not be negative, got {asked.minutes:g}")
+    if asked.minutes and asked.publish:
+        parser.error("--publish takes whole groups, however long they take: leave --minutes out")
     return asked
 
 
@@ -163,6 +194,9 @@ def main() -> int:
     session.run(chosen, with_house)
     bars = list(session.bars())
     say("", *map(_verdict, bars), f"the data are in {asked.json}")
+    if session.left_out:
+        parts = ", ".join(f"{count} of {part}" for part, count in session.left_out.items())
+        warn(f"{asked.minutes:g} minutes were too short for: {parts}; --minutes 0 measures all")
     if session.interrupted:
         warn("interrupted: what was measured until then is kept")
         return 130

@@ -297,7 +297,6 @@ ALL: tuple[Callable[[], Iterator[Held]], ...] = (
 )
 
 
-def bars(quick: bool, setting: Setting) -> Iterator[Held]:
-    """Measure the bars, one after the other."""
-    for part in QUICK if quick else (*ALL, functools.partial(peaks.encoder, setting)):
-        yield from part()
+def parts(quick: bool, setting: Setting) -> tuple[Callable[[], Iterator[Held]], ...]:
+    """Return what measures the bars, each some of them."""
+    return QUICK if quick else (*ALL, functools.partial(peaks.encoder, setting))

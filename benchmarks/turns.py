@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from peers import OURS, PEERS
 from process import PeerFailed, PeerProcess, Setting
 
 from tinytorch.measure.stats import median_interval, ratio_interval
+from tinytorch.native import threads
 
 _START_SECONDS, _PREPARE_SECONDS, _TURN_SECONDS = 120.0, 240.0, 120.0
 # A peer this many times slower than the fastest answers its question in few rounds.
@@ -33,13 +36,16 @@ class Effort:
     relative_width: float = 0.02
 
 
-FULL = Effort(2.5, 5e-3, min_rounds=9, max_rounds=61)
+FULL = Effort(2.0, 5e-3, min_rounds=9, max_rounds=61)
 QUICK = Effort(0.7, 3e-3, min_rounds=6, max_rounds=15, relative_width=0.05)
 
 
 @dataclass
 class Outcome:
-    """What became of a peer on a case: `ok` with samples, or absent, wrong or failed, and why."""
+    """What became of a peer on a case: `ok` with samples, or absent, wrong or failed, and why.
+
+    first_seconds: its first call's, compiling included, while other peers may have been compiling.
+    """
 
     status: str
     reason: str = ""
@@ -79,12 +85,14 @@ class Turns:
         self._processes: dict[str, PeerProcess] = {}
         self._versions: dict[str, str] = {}
         self._absent: dict[str, str] = {}
+        # NOTE: kept, for a peer's process ends with the thread that started it (see worker.py).
+        self._pool = ThreadPoolExecutor(threads.usable_cpus())
 
     def close(self) -> None:
         """End every process."""
-        for process in self._processes.values():
-            process.end()
-        self._processes.clear()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        while self._processes:  # whoever waits for one of them is told that it has failed
+            self._processes.popitem()[1].end()
 
     def _process(self, name: str) -> PeerProcess:
         """Return a peer's process, started anew if it has ended; raises PeerFailed."""
@@ -105,7 +113,7 @@ class Turns:
 
     def _prepared(self, name: str, case: Case, inputs: list[str], judge: Judge) -> Outcome:
         """Have a peer make the case's program, and verify what it computes."""
-        folder = self._setting.folder / "outputs"
+        folder = self._setting.folder / f"outputs of {name}"
         folder.mkdir(exist_ok=True)
         try:
             if name not in self._absent:
@@ -138,6 +146,16 @@ class Turns:
             sum(output.nbytes for output in outputs),
         )
 
+    def _all_prepared(
+        self, names: Sequence[str], case: Case, inputs: list[str], judge: Judge
+    ) -> dict[str, Outcome]:
+        """Have every peer make the case's program: as many at once as there are CPUs.
+
+        Most of it is compiling, which takes one each; nothing is timed yet.
+        """
+        made = self._pool.map(lambda name: self._prepared(name, case, inputs, judge), names)
+        return dict(zip(names, made, strict=True))
+
     def hold(self, case: Case, names: Sequence[str]) -> Result:
         """Make, verify and time a case; Ctrl-C during the rounds keeps the whole rounds.
 
@@ -149,7 +167,7 @@ class Turns:
             paths.append(str(self._setting.folder / f"in{i}.npy"))
             np.save(paths[-1], value)
         judge = case.judge(inputs)
-        outcomes = {name: self._prepared(name, case, paths, judge) for name in names}
+        outcomes = self._all_prepared(names, case, paths, judge)
         read = sum(np.asarray(value).nbytes for value in inputs if np.ndim(value))
         written = [o.bytes_written for n, o in outcomes.items() if not PEERS[n].yardstick]
         result = Result(outcomes, read + (written[0] if written else 0))
@@ -157,18 +175,16 @@ class Turns:
             if OURS not in outcomes or outcomes[OURS].status == "ok":
                 result.stopped = self._rounds(result)
         finally:
-            self._forget(paths)
+            self._forget(names, paths)
         return result
 
-    def _forget(self, paths: list[str]) -> None:
+    def _forget(self, names: Sequence[str], paths: list[str]) -> None:
         for path in paths:
             Path(path).unlink(missing_ok=True)
-        for process in self._processes.values():
+        for process in (self._processes[n] for n in names if n in self._processes):
             if process.alive:
-                try:
+                with contextlib.suppress(PeerFailed):
                     process.ask("drop", _TURN_SECONDS)
-                except PeerFailed:
-                    continue
 
     def _loops(self, result: Result) -> None:
         """Set each peer's calls a sample: one count for all, but for those far slower."""

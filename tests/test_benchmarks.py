@@ -27,6 +27,7 @@ import page  # noqa: E402
 import peers  # noqa: E402
 import programs  # noqa: E402
 import results  # noqa: E402
+import steps  # noqa: E402
 from case import Bar, Case, Group, op_case, wanted  # noqa: E402
 from notes import NOTES  # noqa: E402
 from peers import OURS, Peer  # noqa: E402
@@ -254,6 +255,40 @@ def test_a_peer_that_does_not_answer_is_ended(setting: Setting) -> None:
     with pytest.raises(PeerFailed, match="no answer to 'start'"):
         process.ask("start", 0.5)
     assert not process.alive
+
+
+# -------------------------------------------------------------------------------- a run's steps
+
+
+def test_parts_are_as_far_as_each_other_wherever_a_run_ends() -> None:
+    def some(part: str, quick: int, rest: int) -> list[steps.Step]:
+        made = [steps.Step(part, print, i >= rest) for i in range(quick + rest)]
+        assert [s.quick for s in made] == [False] * rest + [True] * quick
+        return made
+
+    ordered = steps.evenly([some("long", 1, 7), some("short", 1, 1), some("alone", 0, 2)])
+    assert [s.part for s in ordered[:2]] == ["long", "short"] and ordered[1].quick
+    assert [s.part for s in ordered[2:]] == [
+        *("long", "long", "long", "alone", "long"),
+        *("long", "long", "long", "short", "alone"),
+    ]
+
+
+def test_no_step_is_begun_that_would_end_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, done = [100.0], []
+    monkeypatch.setattr(steps.time, "perf_counter", lambda: now[0])
+
+    def step(part: str, seconds: float) -> steps.Step:
+        def do() -> None:
+            now[0] += seconds
+            done.append(part)
+
+        return steps.Step(part, do)
+
+    every = [step("a", 4), step("b", 1), step("a", 4), step("a", 4), step("b", 1), step("b", 1)]
+    assert steps.run(every, 11) == {"a": 1} and done == ["a", "b", "a", "b", "b"]
+    done.clear()
+    assert not steps.run(every, float("inf")) and len(done) == 6
 
 
 # ------------------------------------------------------------------------------- bars and results

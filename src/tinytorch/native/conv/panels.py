@@ -25,7 +25,7 @@ from tinytorch.native.conv.fields import (
     PLANE_COLUMNS,
     PLANES,
 )
-from tinytorch.native.conv.places import copy_step, placed, transpose_step
+from tinytorch.native.conv.places import copy_half, copy_quarter, copy_step, placed, transpose_step
 from tinytorch.native.gemm.microkernel import LANES, NR
 from tinytorch.native.pointers import at
 
@@ -86,6 +86,46 @@ def _pack_runs(offsets, planes, depth, table, target):
 
 
 @jit
+def _begin(table, r):
+    """Return where a run begins: its place in the planes, and its first lane."""
+    run = at(table, HEAD + r * RUN)
+    return run[0], run[1]
+
+
+@jit
+def _pack_four_runs(offsets, planes, depth, table, target, are_short):
+    """Pack up to four runs, none longer than half a step, or than a quarter if they `are_short`.
+
+    What is written for them seldom crosses a cache line, as whole steps do.
+    """
+    wide, last = NR(target[0]), table[0] - 1
+    from_1, lane_1 = _begin(table, 0)
+    from_2, lane_2 = _begin(table, min(1, last))
+    from_3, lane_3 = _begin(table, min(2, last))
+    from_4, lane_4 = _begin(table, last)
+    for step in range(depth):
+        start, row = at(planes, offsets[step]), at(target, step * wide)
+        if are_short:
+            copy_quarter(at(start, from_1), at(row, lane_1))
+            copy_quarter(at(start, from_2), at(row, lane_2))
+            copy_quarter(at(start, from_3), at(row, lane_3))
+            copy_quarter(at(start, from_4), at(row, lane_4))
+        else:
+            copy_half(at(start, from_1), at(row, lane_1))
+            copy_half(at(start, from_2), at(row, lane_2))
+            copy_half(at(start, from_3), at(row, lane_3))
+            copy_half(at(start, from_4), at(row, lane_4))
+
+
+@jit
+def _longest(table):
+    longest = 0
+    for r in range(table[0]):
+        longest = max(longest, table[HEAD + r * RUN + 3])
+    return longest
+
+
+@jit
 def _pack_run(offsets, planes, depth, target):
     wide = NR(target[0])
     for step in range(depth):
@@ -106,6 +146,8 @@ def pack_panel(n, planes, k, depth, table, target):
         _pack_to_the_end(n, planes, k, real, table, target)
     elif table[0] == 1:
         _pack_run(offsets, at(planes, last[0]), real, target)
+    elif table[0] <= 4 and 2 * _longest(table) <= wide:
+        _pack_four_runs(offsets, planes, real, table, target, 4 * _longest(table) <= wide)
     else:
         _pack_runs(offsets, planes, real, table, target)
     if depth > real:

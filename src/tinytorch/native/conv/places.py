@@ -37,23 +37,33 @@ def _bytes(place):
     return 4 if isinstance(place.type.pointee, ir.FloatType) else 8
 
 
-@intrinsic
-def copy_step(typing_context, source, target):
-    """Copy NR neighbours, by whole vectors, all read before one is written."""
-    if source != target or not isinstance(source, types.CPointer):
-        return None
-    tile = tile_shape(source.dtype.name)
+def _copying(parts):
+    """Return an intrinsic that copies NR / `parts` neighbours by vectors, read before written."""
 
-    def generate(context, builder, signature, args):
-        starts = range(0, tile.columns, tile.lanes)
-        places = [[builder.gep(place, [_INT(i)]) for i in starts] for place in args]
-        reads, writes = ([_vector(builder, p, tile.lanes) for p in side] for side in places)
-        values = [builder.load(place, align=_bytes(args[0])) for place in reads]
-        for value, place in zip(values, writes, strict=True):
-            builder.store(value, place, align=_bytes(args[0]))
-        return context.get_dummy_value()
+    @intrinsic
+    def copy(typing_context, source, target):
+        if source != target or not isinstance(source, types.CPointer):
+            return None
+        tile = tile_shape(source.dtype.name)
+        count = tile.columns // parts
+        lanes = min(count, tile.lanes)
 
-    return types.void(source, target), generate
+        def generate(context, builder, signature, args):
+            starts = range(0, count, lanes)
+            places = [[builder.gep(place, [_INT(i)]) for i in starts] for place in args]
+            reads, writes = ([_vector(builder, p, lanes) for p in side] for side in places)
+            values = [builder.load(place, align=_bytes(args[0])) for place in reads]
+            for value, place in zip(values, writes, strict=True):
+                builder.store(value, place, align=_bytes(args[0]))
+            return context.get_dummy_value()
+
+        return types.void(source, target), generate
+
+    return copy
+
+
+# What a panel's runs are copied by: a step whole, or as much of one as the longest run needs.
+copy_step, copy_half, copy_quarter = map(_copying, (1, 2, 4))
 
 
 @intrinsic

@@ -192,8 +192,11 @@ def _over_images(window: Window, dtype: str, dense: bool) -> tuple[dict[str, int
     (kh, kw), (sh, sw), (oh, ow) = window.kernel, window.stride, window.pixels
     phases = (min(kh, sh), min(kw, sw))
     plane = (oh + (kh - 1) // sh, ow + (kw - 1) // sw)
-    in_place = dense and window.padding == (0, 0) and window.kernel == window.stride == (1, 1)
-    offsets = _patch_offsets(window, plane, phases, tile_shape(dtype).columns)
+    tile = tile_shape(dtype)
+    as_they_are = dense and window.padding == (0, 0) and window.stride == (1, 1)
+    # A few outputs are multiplied straight from planes: these have room behind them, images none.
+    in_place = as_they_are and (window.kernel == (1, 1) or window.outputs > tile.rows)
+    offsets = _patch_offsets(window, plane, phases, tile.columns)
     numbers = {"BATCH": n, "CHANNELS": c, "HEIGHT": h, "WIDTH": w, "OUTPUTS": window.outputs}
     numbers |= {"TOP": window.padding[0], "LEFT": window.padding[1], "STEP_Y": sh, "STEP_X": sw}
     _laid_out(numbers, *plane, phases)
