@@ -211,14 +211,18 @@ def groups() -> str:
 
 
 def house() -> str:
-    """The bars without peers."""
-    told = [bar for data in _kept()[:1] for bar in data["house"]]
-    words = {True: "held", False: "**missed**", None: "open"}
-    rows = [(b["case"], b["says"], b["measured"], words[b["held"]]) for b in told]
-    table = _cells(("what", "bar", "measured", "verdict"), rows)
+    """The bars without peers, and what was written by hand about them."""
+    rows = [bar["case"] for data in _kept()[:1] for bar in data["house"]]
     notes = NOTES.get("house", {}).items()
-    said = [f"- {name}: {text}" for name, text in notes if any(name in row[0] for row in rows)]
+    said = [f"- {name}: {text}" for name, text in notes if any(name in row for row in rows)]
+    table = "".join(_without_peers(data) for data in _kept()[:1])
     return "\n\n".join([table, "\n".join(said)] if said else [table])
+
+
+def _without_peers(data: Data) -> str:
+    words = {True: "held", False: "**missed**", None: "open"}
+    rows = [(b["case"], b["says"], b["measured"], words[b["held"]]) for b in data["house"]]
+    return _cells(("what", "bar", "measured", "verdict"), rows)
 
 
 def machine() -> str:
@@ -290,6 +294,7 @@ def others() -> str:
             parts += [f"**{group['title']}**", "\n".join(_bars_of(group))]
             each = [(c["name"], _cell(c, OURS), *_versus(c)[:2]) for c in group["cases"]]
             parts.append(_cells(("case", "ours", "best peer", "best peer / ours"), each))
+        parts += ["**Without peers**", _without_peers(data)] if data["house"] else []
     return "\n\n".join(parts) or "None yet: `make bench PUBLISH=1` on one puts it here."
 
 

@@ -29,8 +29,8 @@ def evenly(parts: Sequence[Sequence[Step]]) -> list[Step]:
 def run(steps: Sequence[Step], seconds: float) -> Counter[str]:
     """Do the steps within `seconds` (inf: all of them); return how many of each part were not.
 
-    A step is not begun where the longest of its part, or of all if its part has had none, would end
-    too late; a shorter one of another part still may be.
+    A step is not begun where one of twice the longest of its part, or of all if its part has had
+    none, would end too late; a shorter one of another part still may be.
     """
     begin = time.perf_counter()
     longest: dict[str, float] = {}
@@ -38,7 +38,7 @@ def run(steps: Sequence[Step], seconds: float) -> Counter[str]:
     for step in steps:
         start = time.perf_counter()
         expected = longest.get(step.part, max(longest.values(), default=0.0))
-        if start + expected - begin > seconds:
+        if start + 2 * expected - begin > seconds:
             left_out[step.part] += 1
             continue
         step.do()

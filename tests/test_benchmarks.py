@@ -286,7 +286,7 @@ def test_no_step_is_begun_that_would_end_too_late(monkeypatch: pytest.MonkeyPatc
         return steps.Step(part, do)
 
     every = [step("a", 4), step("b", 1), step("a", 4), step("a", 4), step("b", 1), step("b", 1)]
-    assert steps.run(every, 11) == {"a": 1} and done == ["a", "b", "a", "b", "b"]
+    assert steps.run(every, 15) == {"a": 1} and done == ["a", "b", "a", "b", "b"]
     done.clear()
     assert not steps.run(every, float("inf")) and len(done) == 6
 
@@ -466,3 +466,4 @@ def test_each_kind_of_machine_keeps_its_results(kept: Path) -> None:
     assert "another" in shown and "Other Things" not in shown
     assert ">= 1.50x the best: held, by 2 of 2 cases" in shown
     assert "| case 0 | 1.00 s | NumPy | 6.00x (6.00 .. 6.00) |" in shown
+    assert "| start | < 1 s | 0.5 s | held |" in shown

@@ -26,6 +26,9 @@ LAYERS = [
     ((70, 1, 12, 12), 6, (5, 5), (1, 1), (0, 0)),
     ((1, 9, 6, 50), 8, (2, 3), (1, 3), (1, 0)),
     ((9, 33, 2, 2), 40, (3, 3), (1, 1), (1, 1)),
+    ((5, 6, 12, 12), 16, (5, 5), (1, 1), (0, 0)),
+    ((3, 7, 7, 7), 15, (3, 3), (1, 1), (0, 0)),
+    ((2, 4, 18, 20), 14, (3, 3), (1, 1), (0, 0)),
 ]
 
 
@@ -102,14 +105,19 @@ def test_blocks_are_many_under_tiny_caches(op, tiny_caches):
     assert numbers["PANELS"] * 16 < pixels or numbers["DEPTH"] < pixels
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [((1, 5, 6, 7), 5, (1, 1), (1, 1), (0, 0)), ((1, 5, 6, 7), 15, (3, 3), (1, 1), (0, 0))],
+    ids=("one pixel", "patches"),
+)
 @pytest.mark.parametrize("op", ALL)
-def test_images_at_the_very_end_of_memory(op):
+def test_images_at_the_very_end_of_memory(op, layer):
     """No vector may reach beyond the last pixel: read in place, the images end at a guard page."""
     mmap = pytest.importorskip("mmap")
     ctypes = pytest.importorskip("ctypes")
     if not hasattr(ctypes.CDLL(None), "mprotect"):
         pytest.skip("no mprotect here")
-    arrays, how = case(op, ((1, 5, 6, 7), 5, (1, 1), (1, 1), (0, 0)))
+    arrays, how = case(op, layer)
     page = mmap.PAGESIZE
     memory = mmap.mmap(-1, 2 * page)
     start = ctypes.addressof(ctypes.c_char.from_buffer(memory))

@@ -81,16 +81,16 @@ class Plan:
     def run_into(self, arguments: tuple[Any, ...], out: Any) -> Any:
         """Compute into `out`."""
         given = (out,) if self.single else tuple(out)
+        shares = threads.get_num_threads() if self.large else 1
         alias = self._plain(given, arguments)
-        targets: Any = given
-        if alias is None:
-            self._check(given)
-            targets, alias = self._targets(given, arguments)
-            outs = tuple(layout(t) for t in targets)
-        else:
+        if alias is not None:
             outs = self.contiguous
-        call = self.ready.get((outs, alias)) or self.prepared(outs, alias, arguments)
-        call(arguments, targets, threads.get_num_threads() if self.large else 1)
+            call = self.ready.get((outs, alias)) or self.prepared(outs, alias, arguments)
+            call(arguments, given, shares)
+            return out
+        self._check(given)
+        targets, alias = self._targets(given, arguments)
+        self.prepared(tuple(map(layout, targets)), alias, arguments)(arguments, targets, shares)
         for target, wanted in zip(targets, given, strict=True):
             if target is not wanted:
                 wanted[...] = target
@@ -102,11 +102,12 @@ class Plan:
         if len(given) != len(self.shapes):
             return None
         for array, shape, dtype in zip(given, self.shapes, self.dtypes, strict=True):
-            fits = array.__class__ is np.ndarray and array.shape == shape and array.dtype == dtype
-            if not fits or not (array.flags.c_contiguous and array.flags.writeable):
+            if array.__class__ is not np.ndarray or array.shape != shape or array.dtype != dtype:
                 return None
-        for i, array in enumerate(given):
-            if any(np.may_share_memory(array, other) for other in given[:i]):
+            if not array.flags.carray:  # without gaps, aligned and writeable, at one look
+                return None
+        for i in range(1, len(given)):
+            if any(np.may_share_memory(given[i], other) for other in given[:i]):
                 return None
         found: list[int | None] = []
         for place in self.arrays:
