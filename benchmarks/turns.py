@@ -1,4 +1,4 @@
-"""Peers take turns on a case: made and verified first, then timed in rounds, A B C, then C B A."""
+"""Peers take turns on a case: made and verified first, then timed in rounds, as `race` has them."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from case import Case, Judge
 from peers import OURS, PEERS
 from process import PeerFailed, PeerProcess, Setting
 
+from tinytorch.measure.clock import in_turn
 from tinytorch.measure.stats import median_interval, ratio_interval
 from tinytorch.native import threads
 
@@ -209,11 +210,11 @@ class Turns:
         self._loops(result)
         deadline = time.perf_counter() + self._effort.seconds
         far = {n for n, s in self._once.items() if s > _FAR * min(self._once.values())}
-        order = list(self._once)
+        names = list(self._once)
         for done in range(1, self._effort.max_rounds + 1):
             taken: dict[str, float] = {}
             try:
-                for name in order:
+                for name in in_turn(names, done - 1):
                     outcome = result.outcomes[name]
                     if outcome.status == "ok" and (name not in far or done <= 6):
                         answer = self._ask(name, outcome, "time", loops=outcome.loops)
@@ -223,7 +224,6 @@ class Turns:
                 return "interrupted"
             for name, seconds in taken.items():
                 result.outcomes[name].seconds.append(seconds)
-            order.reverse()
             if done >= self._effort.min_rounds and self._narrow(result):
                 return "interval"
             if time.perf_counter() > deadline and done >= 6:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import itertools
+from collections import Counter
 from collections.abc import Callable, Iterator
 from itertools import chain, cycle, repeat
 from typing import Any
@@ -118,7 +120,7 @@ def test_the_garbage_collector_waits(time: FakeTime) -> None:
 # Turns ----------------------------------------------------------------------------------------
 
 
-def test_alternatives_take_turns_forwards_and_backwards(time: FakeTime) -> None:
+def test_alternatives_take_turns_in_every_order(time: FakeTime) -> None:
     rounds: list[str] = []
 
     def after_round(done: int) -> None:
@@ -126,10 +128,21 @@ def test_alternatives_take_turns_forwards_and_backwards(time: FakeTime) -> None:
         time.log.clear()
 
     calls = {name: time.costing(2 * MS, name=name) for name in "ABC"}
-    taken = race(calls, effort=Effort(max_rounds=4, min_rounds=9), on_round=after_round)
+    taken = race(calls, effort=Effort(max_rounds=6, min_rounds=9), on_round=after_round)
     assert rounds[0].endswith("ABC")
-    assert rounds[1:] == ["CBA", "ABC", "CBA"]
-    assert [len(m.seconds) for m in taken.values()] == [4, 4, 4]
+    assert rounds[1:] == ["CBA", "BCA", "ACB", "CAB", "BAC"]
+    assert [len(m.seconds) for m in taken.values()] == [6, 6, 6]
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_each_follows_each_other_equally_often(count: int) -> None:
+    names = "ABCDEFGH"[:count]
+    rounds = [clock.in_turn(names, number) for number in range(2 * count)]
+    assert all(sorted(order) == list(names) for order in rounds)
+    follows = Counter(pair for order in rounds for pair in itertools.pairwise(order))
+    places = Counter((i, name) for order in rounds for i, name in enumerate(order))
+    assert follows == dict.fromkeys(itertools.permutations(names, 2), 2)
+    assert set(places.values()) == {2} and len(places) == count**2
 
 
 def test_a_load_that_comes_and_goes_meets_both_alike(time: FakeTime) -> None:
@@ -150,7 +163,7 @@ def test_cold_caches_are_emptied_before_each_single_call(
     effort = Effort(max_rounds=3)
     calls = {"A": time.costing(1 * US, name="A"), "B": time.costing(1 * US, name="B")}
     taken = race(calls, effort=effort, cache="cold")
-    order = ["A", "B", "B", "A", "A", "B"]
+    order = ["A", "B", "B", "A", "B", "A"]
     assert time.log[-12:] == [word for name in order for word in ("evict", name)]
     assert taken["A"].loops == 1
     assert taken["A"].cache == "cold"

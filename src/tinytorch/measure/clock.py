@@ -1,7 +1,8 @@
 """Timing that can be trusted: calibrated, warmed up, interleaved, and stopped for a reason.
 
-`race` is the one way anything is timed. Alternatives take turns, forwards in one round and
-backwards in the next, so that a change of clock speed or load meets all of them alike.
+`race` is the one way anything is timed. Alternatives take turns, in an order that changes from
+round to round, so that a change of clock speed or load meets all of them alike, and so does what
+the one before leaves behind: caches, fresh or used memory, threads that have not gone to sleep yet.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -204,6 +205,19 @@ def _rounds(
     return samples, stopped
 
 
+def in_turn(names: Sequence[str], number: int) -> list[str]:
+    """Return the order of a round, of which `number` were before it.
+
+    Over 2n rounds of n names each is in each place equally often, and follows each other one
+    equally often (Williams, "Experimental designs balanced for the estimation of residual effects
+    of treatments", 1949). Every second round is the one before it backwards.
+    """
+    count, shift = len(names), number // 2
+    zigzag = [(i + 1) // 2 if i % 2 else -i // 2 for i in range(count)]
+    order = [names[(place + shift) % count] for place in zigzag]
+    return order[::-1] if number % 2 else order
+
+
 def _sample(
     samples: dict[str, list[float]],
     calls: Mapping[str, Call],
@@ -214,15 +228,14 @@ def _sample(
 ) -> str:
     """Fill `samples` round by round, and return why it stopped."""
     evict = _Evictor() if cache == "cold" else None
-    order = list(calls)
+    names = list(calls)
     deadline = time.perf_counter() + effort.seconds
     checked_width, checked_at = float("inf"), effort.min_rounds
     for done in range(1, effort.max_rounds + 1):
-        for name in order:
+        for name in in_turn(names, done - 1):
             if evict:
                 evict()
             samples[name].append(_seconds(calls[name], loops[name]) / loops[name])
-        order.reverse()
         if on_round:
             on_round(done)
         if done >= effort.min_rounds:
