@@ -408,7 +408,7 @@ def test_items_are_processed_at_once() -> None:
 
 
 def test_waiting_items_gain_from_workers() -> None:
-    items = [0.01] * 8
+    items = [0.05] * 8  # waking workers on a busy machine takes tens of milliseconds
     found = compare(
         lambda: [time.sleep(s) for s in items],
         lambda: parallel_batch_processing(items, time.sleep),
