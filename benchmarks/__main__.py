@@ -71,24 +71,26 @@ class Session:
 
     def __init__(self, asked: argparse.Namespace) -> None:
         self._asked = asked
-        self._measured: dict[str, list[tuple[Case, Result]]] = {}
+        self._measured: dict[str, Result] = {}
         self._groups: dict[str, dict[str, Any]] = {}
         self._house: list[Held] = []
         self.left_out: dict[str, int] = {}
         self.interrupted = False
 
+    def _in_order(self) -> list[dict[str, Any]]:
+        return sorted(self._groups.values(), key=lambda group: group["order"])
+
     def _keep(self) -> None:
-        asked, groups = self._asked, [group for group in self._groups.values() if group]
-        data = results.whole(groups, self._house, asked.quick, asked.threads)
+        asked = self._asked
+        data = results.whole(self._in_order(), self._house, asked.quick, asked.threads)
         results.write(data, asked.json)
 
     def _hold(self, turns: Turns, group: Group, case: Case) -> None:
         only = {OURS, *self._asked.peers.split(",")} if self._asked.peers else set(PEERS)
         result = turns.hold(case, [p for p in group.peers if p in only])
         _show(case, group, result)
-        found = self._measured.setdefault(group.name, [])
-        found.append((case, result))
-        found.sort(key=lambda pair: group.cases.index(pair[0]))
+        self._measured[case.name] = result
+        found = [(c, self._measured[c.name]) for c in group.cases if c.name in self._measured]
         self._groups[group.name] = results.group_data(group, found)
         self._keep()
         if result.stopped == "interrupted":
@@ -113,7 +115,6 @@ class Session:
 
     def run(self, chosen: Chosen, with_house: bool) -> None:
         """Measure; Ctrl-C ends it and what was measured stays."""
-        self._groups = {group.name: {} for group, _ in chosen}  # in the order that they are shown
         with tempfile.TemporaryDirectory(prefix="benchmarks-") as folder:
             setting = Setting(self._asked.threads, Path(folder), self._asked.peers_python)
             turns = Turns(setting, QUICK if self._asked.quick else FULL)
@@ -124,18 +125,16 @@ class Session:
                 self.interrupted = True
             finally:
                 turns.close()
-        self._groups = {name: group for name, group in self._groups.items() if group}
 
     def bars(self) -> Iterator[Held]:
         """Yield every bar with what was measured."""
-        for group in self._groups.values():
+        for group in self._in_order():
             yield from (Held(**bar) for bar in group["bars"])
         yield from self._house
 
     def wrong(self) -> bool:
         """Say whether one of our own outputs was wrong."""
-        measured = itertools.chain(*self._measured.values())
-        every = (result.outcomes.get(OURS) for _, result in measured)
+        every = (result.outcomes.get(OURS) for result in self._measured.values())
         return any(ours and ours.status != "ok" for ours in every)
 
 

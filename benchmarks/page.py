@@ -175,9 +175,10 @@ def _bars_of(group: Data) -> Iterator[str]:
             continue
         held = sum(bar["held"] is True for bar in told)
         known = sum(bar["held"] is not None for bar in told)
-        word = "held" if held == known else "**missed**"
         limit = f", {beyond} out of reach: the floor's time would miss them too" if beyond else ""
-        yield f"- {says}: {word}, by {held} of {known} cases{limit}" if known else f"- {says}: open"
+        count = f"held by {held} of {known} cases"
+        told_as = count if held == known else f"**missed**, {count}"
+        yield f"- {says}: {told_as}{limit}" if known else f"- {says}: open"
 
 
 def _notes(group: Data) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import os
 import signal
@@ -39,7 +40,8 @@ POSIX = pytest.mark.skipif(os.name != "posix", reason="stops processes with POSI
 
 PLANTED = '''
 """A planted peer."""
-import gc, os, signal
+import gc, os, signal, time
+from pathlib import Path
 import numpy as np
 from peers import Absent, Run
 
@@ -66,15 +68,30 @@ def late(action):
         return Run(call)
     return maker
 
+def meets(mine, other):
+    """Be made only while another peer is."""
+    def maker(params, a, b):
+        Path(mine).touch()
+        deadline = time.monotonic() + 20
+        while not Path(other).exists():
+            if time.monotonic() > deadline: raise ValueError("nobody came")
+            time.sleep(0.01)
+        return Run(lambda: a @ b)
+    return maker
+
 MAKERS = {f"matmul {name}": make for name, make in {
     "honest": honest, "liar": liar, "narrow": narrow, "raiser": raiser, "unable": unable,
     "crasher": crasher, "dying": late(lambda: os._exit(3)),
     "interrupting": late(lambda: os.kill(os.getppid(), signal.SIGINT)),
+    "first": meets("first.here", "second.here"), "second": meets("second.here", "first.here"),
 }.items()}
 MAKERS = {k: (lambda m: lambda p, *a, variant: m(p, *a))(m) for k, m in MAKERS.items()}
 '''
 MISSING = '"""A peer without its library."""\ndef start(threads):\n    import no_such_library\n'
-NAMES = ("honest", "liar", "narrow", "raiser", "unable", "crasher", "dying", "interrupting")
+NAMES = (
+    *("honest", "liar", "narrow", "raiser", "unable", "crasher"),
+    *("dying", "interrupting", "first", "second"),
+)
 
 
 @pytest.fixture
@@ -166,7 +183,7 @@ def test_notes_are_about_cases_that_exist() -> None:
 
 
 def test_what_is_wrong_absent_or_broken_is_said_and_the_others_are_timed(turns: Turns) -> None:
-    names = [OURS, "NumPy", "missing", *(n for n in NAMES if n not in ("dying", "interrupting"))]
+    names = [OURS, "NumPy", "missing", *NAMES[:6]]
     result = turns.hold(small(), names)
     seen = {name: (o.status, bool(o.seconds)) for name, o in result.outcomes.items()}
     assert seen == {
@@ -194,6 +211,16 @@ def test_a_peer_that_dies_in_its_turn_is_lost_and_comes_back(turns: Turns) -> No
     assert not result.outcomes["dying"].seconds
     assert len(result.outcomes["honest"].seconds) == 6
     assert turns.hold(small(), ["dying"]).outcomes["dying"].version == "1.0"
+
+
+def test_peers_are_prepared_side_by_side(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["turns"].threads, "usable_cpus", lambda: 2)
+    turns = Turns(setting, SHORT)
+    try:
+        outcomes = turns.hold(small(), ["first", "second"]).outcomes
+    finally:
+        turns.close()
+    assert {name: o.status for name, o in outcomes.items()} == {"first": "ok", "second": "ok"}
 
 
 @POSIX
@@ -291,6 +318,75 @@ def test_no_step_is_begun_that_would_end_too_late(monkeypatch: pytest.MonkeyPatc
     assert not steps.run(every, float("inf")) and len(done) == 6
 
 
+@pytest.fixture(scope="module")
+def command() -> Any:
+    """Return the module that `python benchmarks` runs."""
+    spec = importlib.util.spec_from_file_location("command", BENCHMARKS / "__main__.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def asked_for(command: Any, monkeypatch: pytest.MonkeyPatch, *words: str) -> Any:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+    return command._arguments()
+
+
+@pytest.mark.parametrize(
+    ("words", "minutes"),
+    [
+        ((), 15),
+        (("--quick",), 2),
+        (("square",), 0),
+        (("--publish",), 0),
+        (("square", "--minutes", "3"), 3),
+        (("--minutes", "0"), 0),
+    ],
+)
+def test_only_a_run_of_everything_is_limited_unasked(
+    words: tuple[str, ...], minutes: float, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert asked_for(command, monkeypatch, *words).minutes == minutes
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--minutes", "-1"), "not be negative"), (("--minutes", "5", "--publish"), "whole groups")],
+)
+def test_minutes_that_can_not_be_kept_are_refused(
+    words: tuple[str, ...],
+    said: str,
+    command: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit):
+        asked_for(command, monkeypatch, *words)
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_keeps_groups_in_order_and_counts_what_it_leaves_out(
+    setting: Setting, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("--threads", "1", "--quick", "--json", str(setting.folder / "r.json"))
+    made = [dataclasses.replace(small(), name=name) for name in ("a", "b", "c")]
+    peers_here = (OURS, "NumPy")
+    late = Group("late", "Late", tuple(made[:2]), peers_here, (Bar("NumPy", 0.0),), 2)
+    soon = Group("soon", "Soon", tuple(made[2:]), peers_here, (), 1)
+    chosen = [(late, [made[1], made[0]]), (soon, [made[2]])]
+    session = command.Session(asked_for(command, monkeypatch, *words, "--minutes", "0"))
+    session.run(chosen, with_house=False)
+    data = results.read(setting.folder / "r.json")
+    names = [[case["name"] for case in group["cases"]] for group in data["groups"]]
+    assert names == [["c"], ["a", "b"]]
+    assert [bar.case for bar in session.bars()] == ["a", "b"]
+    assert not session.wrong() and not session.left_out
+    session = command.Session(asked_for(command, monkeypatch, *words, "--minutes", "1e-9"))
+    session.run(chosen, with_house=False)
+    assert session.left_out == {"late": 2, "soon": 1} and not list(session.bars())
+
+
 # ------------------------------------------------------------------------------- bars and results
 
 
@@ -384,7 +480,7 @@ def test_the_page_shows_losses_absences_and_allocations(
     )
     assert "| case 1 | 1.00 s" in shown and "| **missed** |" in shown
     assert "- PyTorch, case 0: wrong: value: far off" in shown
-    assert "**missed**, by 1 of 2 cases" in shown
+    assert "**missed**, held by 1 of 2 cases" in shown
     assert "[Some Things](#some-things) | 2 | 1.67x | 2 of 2 | 1 of 3" in page.summary()
     assert page.house().endswith("| start | < 1 s | 0.5 s | held |")
     monkeypatch.setattr(page, "NOTES", {"house": {"start": "It starts.", "end": "It ends."}})
@@ -431,7 +527,7 @@ def test_a_bar_is_out_of_reach_where_the_floor_would_miss_it(
             result.outcomes |= {"copy": outcome(*[seconds] * 7)}
         page.publish(data_of(group, pairs))
         end = page.groups().splitlines()[2].partition("**missed**")[2]
-        assert end.removeprefix(", by 0 of 2 cases").partition(":")[0] == limit
+        assert end.removeprefix(", held by 0 of 2 cases").partition(":")[0] == limit
 
 
 def test_only_whole_runs_are_published_and_groups_are_kept(kept: Path) -> None:
@@ -464,6 +560,6 @@ def test_each_kind_of_machine_keeps_its_results(kept: Path) -> None:
     assert "Other Things" in page.summary() and "another" not in page.machine()
     shown = page.others()
     assert "another" in shown and "Other Things" not in shown
-    assert ">= 1.50x the best: held, by 2 of 2 cases" in shown
+    assert ">= 1.50x the best: held by 2 of 2 cases" in shown
     assert "| case 0 | 1.00 s | NumPy | 6.00x (6.00 .. 6.00) |" in shown
     assert "| start | < 1 s | 0.5 s | held |" in shown

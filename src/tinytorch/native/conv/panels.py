@@ -141,13 +141,13 @@ def pack_panel(n, planes, k, depth, table, target):
     wide = NR(target[0])
     real = min(depth, n[PATCH] - k)
     offsets = at(placed(table, n[OFFSETS]), k)
-    last = at(table, HEAD + (table[0] - 1) * RUN)
+    last, longest = at(table, HEAD + (table[0] - 1) * RUN), _longest(table)
     if n[IN_PLACE] != 0 and _furthest(offsets, real) + last[0] + wide > n[LIMIT]:
         _pack_to_the_end(n, planes, k, real, table, target)
     elif table[0] == 1:
         _pack_run(offsets, at(planes, last[0]), real, target)
-    elif table[0] <= 4 and 2 * _longest(table) <= wide:
-        _pack_four_runs(offsets, planes, real, table, target, 4 * _longest(table) <= wide)
+    elif table[0] <= 4 and 2 * longest <= wide:
+        _pack_four_runs(offsets, planes, real, table, target, 4 * longest <= wide)
     else:
         _pack_runs(offsets, planes, real, table, target)
     if depth > real:
