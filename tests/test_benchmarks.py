@@ -19,6 +19,7 @@ import psutil
 import pytest
 
 from tinytorch.errors import InvalidValue
+from tinytorch.measure.clock import in_turn
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
@@ -211,6 +212,21 @@ def test_a_peer_that_dies_in_its_turn_is_lost_and_comes_back(turns: Turns) -> No
     assert not result.outcomes["dying"].seconds
     assert len(result.outcomes["honest"].seconds) == 6
     assert turns.hold(small(), ["dying"]).outcomes["dying"].version == "1.0"
+
+
+def test_peers_take_turns_as_alternatives_of_a_race_do(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names, asked, really = ["honest", "NumPy", OURS], [], turns._ask
+
+    def ask(name: str, outcome: Outcome, do: str, **given: Any) -> dict[str, Any]:
+        asked.extend([name] if do == "time" else [])
+        return really(name, outcome, do, **given)
+
+    monkeypatch.setattr(turns, "_ask", ask)
+    monkeypatch.setattr(sys.modules["turns"], "_FAR", float("inf"))  # each is in every round
+    turns.hold(small(), names)
+    assert asked == [name for number in range(6) for name in in_turn(names, number)]
 
 
 def test_peers_are_prepared_side_by_side(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
